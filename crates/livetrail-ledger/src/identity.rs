@@ -15,6 +15,47 @@ pub type Seed = Zeroizing<[u8; 32]>;
 
 /// Cosigns checkpoints at a time that the ledger chooses. The key may be in a file, in a PKCS#11
 /// token or in a key service.
+///
+/// ```
+/// use std::sync::Arc;
+/// use livetrail_ledger::{Cosigner, Identity, Ledger, MemStore, Reader, SharedStore};
+/// use livetrail_tlog::{CosignatureSigner, Ed25519Signer, Error, KeyName, Note, VerifierKey};
+///
+/// /// Refuses times before a moment, such as those of a clock that was set back.
+/// struct NotBefore {
+///     key: CosignatureSigner,
+///     unix_s: u64,
+/// }
+///
+/// impl Cosigner for NotBefore {
+///     fn verifier_key(&self) -> VerifierKey {
+///         self.key.verifier_key()
+///     }
+///
+///     fn cosign(&self, note: &mut Note, unix_s: u64) -> Result<(), Error> {
+///         if unix_s < self.unix_s {
+///             return Err(Error::Signer {
+///                 name: "example.com/audit/cosigner".to_owned(),
+///                 reason: "the clock was set back".to_owned(),
+///             });
+///         }
+///         note.add_signature_of(&self.key.at(unix_s))
+///     }
+/// }
+///
+/// let signer = Ed25519Signer::from_seed(KeyName::new("example.com/audit")?, &[1; 32]);
+/// let name = KeyName::new("example.com/audit/cosigner")?;
+/// let key = CosignatureSigner::from_seed(name, &[2; 32]);
+/// let cosigner = Arc::new(NotBefore { key, unix_s: 1_700_000_000 });
+/// let signer_key = signer.verifier_key();
+/// let identity =
+///     Identity::with_signers("example.com/audit", Arc::new(signer), signer_key, cosigner)?;
+///
+/// let store: SharedStore = Arc::new(MemStore::new());
+/// Ledger::create(&store, &identity)?;
+/// assert_eq!(Reader::open(store)?.checkpoint()?.log_cosignatures().len(), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait Cosigner: Send + Sync {
     /// The public key, of type 0x04.
     fn verifier_key(&self) -> VerifierKey;

@@ -92,11 +92,39 @@ impl Space {
 
 /// Holds a lock as long as it exists. The operating system releases it when the process ends,
 /// however it ends.
+///
+/// ```
+/// use std::io::ErrorKind;
+/// use livetrail_ledger::{MemStore, Store as _};
+///
+/// let store = MemStore::new();
+/// let lock = store.lock("lock")?;
+/// assert_eq!(store.lock("lock").unwrap_err().kind(), ErrorKind::WouldBlock);
+/// drop(lock);
+/// assert!(store.lock("lock").is_ok());
+/// # Ok::<(), std::io::Error>(())
+/// ```
 pub trait Lock: Send + Sync + fmt::Debug {}
 
 /// An open file that is written in place: a segment of the write-ahead log.
 ///
 /// *Durable* means below: survives a power cut.
+///
+/// ```
+/// use livetrail_ledger::{MemStore, PowerCut, Store as _};
+///
+/// let store = MemStore::new();
+/// let mut segment = store.preallocate("segment", 4_096)?;
+/// segment.sync()?;
+/// store.sync_dir("")?;
+/// segment.write_at(0, b"a batch")?;
+/// let lost = store.power_cut(PowerCut::Synced).read("segment")?;
+/// assert_eq!(lost[..7], [0; 7]);
+/// segment.sync()?;
+/// let kept = store.power_cut(PowerCut::Synced).read("segment")?;
+/// assert_eq!(kept[..7], *b"a batch");
+/// # Ok::<(), std::io::Error>(())
+/// ```
 pub trait File: Send + fmt::Debug {
     /// Writes all of `bytes` at `offset`. Not durable before [`sync`](Self::sync).
     ///
@@ -141,6 +169,31 @@ pub trait File: Send + fmt::Debug {
 ///
 /// Durability: contents of a file after a sync of that file; names after a sync of their directory.
 /// A rename is atomic, and durable after a sync of the directories that it changes.
+///
+/// A file that is replaced so that a power cut leaves the old contents or the new:
+///
+/// ```
+/// use livetrail_ledger::{Access, MemStore, PowerCut, Store};
+///
+/// fn replace(store: &dyn Store, path: &str, bytes: &[u8]) -> std::io::Result<()> {
+///     let new = format!("{path}.new");
+///     store.write(&new, bytes, Access::Private)?;
+///     store.sync_files(&[new.clone()])?;
+///     store.rename(&new, path)?;
+///     store.sync_dir("")
+/// }
+///
+/// let store = MemStore::new();
+/// replace(&store, "state", b"old")?;
+/// store.write("state.new", b"new", Access::Private)?;
+/// store.rename("state.new", "state")?;
+/// // The contents and the name are not durable yet.
+/// assert_eq!(store.read("state")?, b"new");
+/// assert_eq!(store.power_cut(PowerCut::Synced).read("state")?, b"old");
+/// replace(&store, "state", b"new")?;
+/// assert_eq!(store.power_cut(PowerCut::Synced).read("state")?, b"new");
+/// # Ok::<(), std::io::Error>(())
+/// ```
 pub trait Store: Send + Sync + fmt::Debug {
     /// The place, for messages to people.
     fn place(&self) -> String;

@@ -48,6 +48,34 @@ pub enum SeenTree {
 
 /// Asked once at every start, before anything is written or signed. Unreachable parties are
 /// omitted.
+///
+/// ```
+/// use std::sync::Arc;
+/// use livetrail_ledger::{
+///     ExternalFloor, Floor, Identity, Ledger, LedgerError, MemStore, SeenTree, SharedStore,
+///     generate_seed,
+/// };
+///
+/// /// An auditor's note of the largest size that it has seen.
+/// struct Auditor(u64);
+///
+/// impl ExternalFloor for Auditor {
+///     fn largest_seen(&mut self) -> Vec<Floor> {
+///         let seen = SeenTree::Size(self.0);
+///         vec![Floor { source_name: "the auditor".to_owned(), seen }]
+///     }
+/// }
+///
+/// let store: SharedStore = Arc::new(MemStore::new());
+/// let identity = Identity::from_seeds("example.com/audit", &generate_seed()?, &generate_seed()?)?;
+/// Ledger::create(&store, &identity)?;
+/// // This log is empty, and the auditor has seen 7 entries of it: it is an old copy.
+/// let refused = Ledger::builder(store.clone(), identity.clone()).floor(Auditor(7)).open();
+/// assert!(matches!(refused, Err(LedgerError::FloorAhead { theirs: 7, .. })));
+/// let (_ledger, report) = Ledger::builder(store, identity).floor(Auditor(0)).open()?;
+/// assert_eq!(report.floors, 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait ExternalFloor {
     /// The tree that each party has seen. It must have its own deadline: the start waits for it.
     fn largest_seen(&mut self) -> Vec<Floor>;

@@ -185,6 +185,46 @@ pub struct RawAnswer {
 }
 
 /// Carries requests to a witness. Several threads use it at once.
+///
+/// ```
+/// use std::{sync::Arc, time::Duration};
+/// use livetrail_ledger::{
+///     Class, Identity, Ledger, MemStore, RawAnswer, SharedStore, Witness, WitnessFloor,
+///     WitnessOptions, WitnessTransport, generate_seed,
+/// };
+/// use livetrail_tlog::{AddCheckpoint, CosignatureSigner, KeyName};
+///
+/// /// A witness in this process, for a test. It cosigns everything; a real witness verifies the
+/// /// log's signature and the consistency proof first.
+/// struct Local(CosignatureSigner);
+///
+/// impl WitnessTransport for Local {
+///     fn post(&self, _url: &str, body: &str, _: Duration) -> Result<RawAnswer, String> {
+///         let request = AddCheckpoint::parse(body.as_bytes()).map_err(|error| error.to_string())?;
+///         let mut note = request.checkpoint().clone();
+///         let cosigned = note.add_signature_of(&self.0.at(1_700_000_000));
+///         cosigned.map_err(|error| error.to_string())?;
+///         let line = note.signatures().last().ok_or("no signature")?;
+///         let body = format!("{line}\n").into_bytes();
+///         Ok(RawAnswer { status: 200, content_type: None, body })
+///     }
+/// }
+///
+/// let store: SharedStore = Arc::new(MemStore::new());
+/// let identity = Identity::from_seeds("example.com/audit", &generate_seed()?, &generate_seed()?)?;
+/// Ledger::create(&store, &identity)?;
+/// let (ledger, _) = Ledger::builder(store.clone(), identity.clone()).open()?;
+/// ledger.append(Class::Strict, &["a record"])?;
+/// ledger.close()?;
+///
+/// let local = Local(CosignatureSigner::from_seed(KeyName::new("witness.example")?, &[7; 32]));
+/// let witnesses = vec![Witness::new("https://witness.example", local.0.verifier_key())?];
+/// let options = WitnessOptions::default();
+/// let floor = WitnessFloor::new(store.clone(), witnesses, options, Arc::new(local))?;
+/// let (_ledger, report) = Ledger::builder(store, identity).floor(floor).open()?;
+/// assert_eq!(report.floors, 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait WitnessTransport: Send + Sync {
     /// `POST`s `body` to `url`, and returns the answer, whatever its status. Must return within
     /// `timeout`.

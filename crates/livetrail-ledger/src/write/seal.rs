@@ -27,6 +27,33 @@ use crate::{
 };
 
 /// Takes part in signing: the entry point for witnesses.
+///
+/// ```
+/// use std::sync::{Arc, atomic::{AtomicU64, Ordering}};
+/// use livetrail_ledger::{
+///     CheckpointHook, Class, Identity, Ledger, MemStore, SharedStore, generate_seed,
+/// };
+/// use livetrail_tlog::VerifiedCheckpoint;
+///
+/// /// Shows the newest size to other threads.
+/// struct Newest(Arc<AtomicU64>);
+///
+/// impl CheckpointHook for Newest {
+///     fn published(&mut self, checkpoint: &VerifiedCheckpoint) {
+///         self.0.store(checkpoint.head().size, Ordering::Relaxed);
+///     }
+/// }
+///
+/// let store: SharedStore = Arc::new(MemStore::new());
+/// let identity = Identity::from_seeds("example.com/audit", &generate_seed()?, &generate_seed()?)?;
+/// Ledger::create(&store, &identity)?;
+/// let size = Arc::new(AtomicU64::new(0));
+/// let (ledger, _) = Ledger::builder(store, identity).hook(Newest(size.clone())).open()?;
+/// ledger.append(Class::Strict, &["a record"])?;
+/// ledger.close()?;
+/// assert_eq!(size.load(Ordering::Relaxed), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait CheckpointHook: Send {
     /// Called with each checkpoint after it is signed and before it is published. The returned
     /// lines are published with it.

@@ -58,6 +58,28 @@ pub struct Ledger {
 }
 
 /// The settings for opening a ledger.
+///
+/// ```
+/// use std::{sync::Arc, time::Duration};
+/// use livetrail_ledger::{
+///     Class, Identity, Ledger, MemStore, Options, SharedStore, SystemClock, generate_seed,
+/// };
+///
+/// let store: SharedStore = Arc::new(MemStore::new());
+/// let identity = Identity::from_seeds("example.com/audit", &generate_seed()?, &generate_seed()?)?;
+/// Ledger::create(&store, &identity)?;
+/// let mut options = Options::default();
+/// options.checkpoint_interval = Duration::from_millis(100);
+/// let (ledger, report) = Ledger::builder(store, identity)
+///     .options(options)
+///     .clock(Arc::new(SystemClock::new()))
+///     .open()?;
+/// assert!(report.is_clean());
+/// let appended = ledger.append(Class::Strict, &["a record"])?;
+/// ledger.wait_sealed(appended.next, Duration::from_secs(5))?;
+/// assert_eq!(ledger.checkpoint().head().size, 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Builder {
     store: SharedStore,
     identity: Arc<Identity>,
