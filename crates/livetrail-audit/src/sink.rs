@@ -21,6 +21,41 @@ use crate::error::SinkError;
 ///
 /// The calls run in a tokio runtime that belongs to the pipeline's thread (current-thread, with
 /// timers and I/O). So nothing is lost if the host's runtime shuts down first.
+///
+/// ```
+/// use std::sync::{Arc, Mutex};
+/// use async_trait::async_trait;
+/// use livetrail_audit::{AuditPipeline, AuditRecord, AuditSink, Audited as _, Policy};
+/// use livetrail_engine::{AppSpec, Attempt, Engine, StreamKey};
+///
+/// /// Keeps the actions of the latest records.
+/// #[derive(Default)]
+/// struct Latest(Mutex<Vec<String>>);
+///
+/// #[async_trait]
+/// impl AuditSink for Latest {
+///     async fn write(&self, record: AuditRecord) {
+///         let mut actions = self.0.lock().unwrap();
+///         actions.push(record.action.to_string());
+///         // A sink keeps within a bound: this one forgets.
+///         let excess = actions.len().saturating_sub(100);
+///         actions.drain(..excess);
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let sink = Arc::new(Latest::default());
+/// let pipeline = Arc::new(AuditPipeline::new(sink.clone(), 1_024));
+/// let engine = Engine::builder()
+///     .application(AppSpec::new("live"))
+///     .audit(&pipeline, Policy::default())
+///     .build()?;
+/// drop(engine.publish(Attempt::new(StreamKey::parse("live", "cam")?, "example")).await?);
+/// pipeline.close().await;
+/// assert_eq!(*sink.0.lock().unwrap(), ["publish_started", "publish_ended"]);
+/// # Ok(()) }
+/// ```
 #[async_trait]
 pub trait AuditSink: Send + Sync + 'static {
     /// Accepts one record.

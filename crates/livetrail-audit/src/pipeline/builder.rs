@@ -79,6 +79,27 @@ impl Sheds {
 }
 
 /// Sets up an [`AuditPipeline`]: see [`AuditPipeline::builder`].
+///
+/// ```
+/// use std::{sync::Arc, time::Duration};
+/// use livetrail_audit::{AuditPipeline, FileAuditSink};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let path = std::env::temp_dir().join(format!("livetrail-builder-{}.tsv", std::process::id()));
+/// let pipeline = AuditPipeline::builder(Arc::new(FileAuditSink::open(&path)?))
+///     .node("host-1")
+///     .capacity(10_000)
+///     .heartbeat(Duration::from_secs(10))
+///     .started_detail("version 1.2.3")
+///     .build()?;
+/// let report = pipeline.close().await;
+/// assert!(report.durable && report.dropped == 0);
+/// let lines = std::fs::read_to_string(&path)?;
+/// assert!(lines.contains("server_started") && lines.contains("server_stopped"));
+/// # std::fs::remove_file(&path)?;
+/// # Ok(()) }
+/// ```
 pub struct AuditPipelineBuilder {
     sink: Arc<dyn AuditSink>,
     capacity: usize,

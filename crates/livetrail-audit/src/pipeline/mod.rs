@@ -143,6 +143,8 @@ impl AuditPipeline {
 
     /// Returns when the sink has all earlier records and they are durable.
     ///
+    /// Cancel safe: records stay accepted, and the next sync covers them. Needs no runtime.
+    ///
     /// # Errors
     /// [`AuditError::Sync`] if the sink could not sync, [`AuditError::Closed`] after
     /// [`close`](Self::close), and [`AuditError::Busy`] if 4,096 callers already wait. If the sink
@@ -160,6 +162,10 @@ impl AuditPipeline {
     ///
     /// This takes as long as the sink needs, but no longer than the close deadline (30 s). Every
     /// call returns the same report.
+    ///
+    /// Needs no runtime. If the future is dropped after its first poll, closing continues; a
+    /// further call returns the report. If the operating system provides no thread for the wait,
+    /// the call blocks its thread instead.
     pub async fn close(&self) -> CloseReport {
         let shared = Arc::clone(&self.shared);
         let deadline = self.close_deadline;
