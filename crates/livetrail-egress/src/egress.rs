@@ -125,6 +125,10 @@ impl<F: Format> Egress<F> {
 
     /// Attaches a viewer, whose socket gets `first` before any frame. `None` when the threads are
     /// full or have stopped: the session has then ended.
+    ///
+    /// This is not cancel safe: if the future is dropped, the session ends, or, if the thread has
+    /// just attached the viewer, it goes on until its stream ends or a write fails. Needs no
+    /// runtime: each thread has its own.
     pub async fn attach(
         &self,
         playback: Playback,

@@ -8,6 +8,53 @@ use tokio::net::TcpStream;
 const MAX_SLICES: usize = 128;
 
 /// Pending bytes, in order.
+///
+/// ```
+/// use std::io::IoSlice;
+/// use livetrail_egress::Unsent;
+/// use tokio::{
+///     io::AsyncReadExt as _,
+///     net::{TcpListener, TcpStream},
+/// };
+///
+/// /// The unwritten end of a text.
+/// struct Text(&'static [u8]);
+///
+/// impl Unsent for Text {
+///     fn is_empty(&self) -> bool {
+///         self.0.is_empty()
+///     }
+///
+///     fn fill<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+///         match slices.first_mut() {
+///             Some(slice) if !self.0.is_empty() => {
+///                 *slice = IoSlice::new(self.0);
+///                 1
+///             }
+///             _ => 0,
+///         }
+///     }
+///
+///     fn advance(&mut self, written: usize) {
+///         self.0 = self.0.get(written..).unwrap_or_default();
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> std::io::Result<()> {
+/// let listener = TcpListener::bind("127.0.0.1:0").await?;
+/// let socket = TcpStream::connect(listener.local_addr()?).await?;
+/// let (mut peer, _) = listener.accept().await?;
+/// let mut text = Text(b"a text");
+/// while !text.is_empty() {
+///     socket.writable().await?;
+///     text.try_write(&socket)?;
+/// }
+/// let mut received = [0; 6];
+/// peer.read_exact(&mut received).await?;
+/// assert_eq!(&received, b"a text");
+/// # Ok(()) }
+/// ```
 pub trait Unsent {
     /// Whether no bytes are pending.
     fn is_empty(&self) -> bool;

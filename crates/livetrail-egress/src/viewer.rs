@@ -87,6 +87,9 @@ impl<F: Format> ViewerHandle<F> {
 
     /// Sends bytes that are not a frame, after the pending data. When this returns,
     /// [`is_full`](Self::is_full) takes them into account.
+    ///
+    /// If the future is dropped, the viewer gets all of the bytes or none of them. Needs no
+    /// runtime.
     pub async fn send(&self, bytes: Bytes) {
         let (reply, sent) = oneshot::channel();
         let command = Command::Send(self.viewer, bytes, reply);
@@ -109,6 +112,10 @@ impl<F: Format> ViewerHandle<F> {
     }
 
     /// Detaches the viewer and returns its socket to the connection.
+    ///
+    /// This is not cancel safe: if the future is dropped after its first poll, the session and the
+    /// unwritten bytes may be lost, and the socket may stay with the thread until the session ends.
+    /// Needs no runtime.
     pub async fn detach(mut self) -> Detached {
         self.is_detached = true;
         let (reply, detached) = oneshot::channel();
