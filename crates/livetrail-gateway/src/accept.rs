@@ -55,8 +55,13 @@ pub enum Closed {
 impl Acceptor {
     /// Opens a listening socket. `name` is the gateway's name in logs and reports, such as `rtmp`.
     ///
+    /// Cancel safe: a dropped future leaves no socket open.
+    ///
     /// # Errors
     /// [`ListenError`]: the address is in use, not local, or not allowed.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime with I/O.
     pub async fn bind(
         name: &'static str,
         address: impl ToSocketAddrs,
@@ -112,6 +117,10 @@ impl Acceptor {
     ///
     /// Then accepts no more, signals [`Stop`], and returns when all connections are closed. Cuts
     /// those that are still open after `stop_timeout`. Dropping the future cuts all connections.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime with I/O and time. A panic in `serve` ends its connection alone
+    /// and is logged.
     pub async fn run<F>(
         self,
         shutdown: impl Future<Output = ()>,

@@ -297,6 +297,11 @@ impl Slot {
     /// Waits until the connection counts among those of its address, for at most a second. False if
     /// the wait timed out: the connection must be closed, or continue [in
     /// reserve](Self::into_reserve).
+    ///
+    /// If the future is dropped, the connection does not count, and a further call waits again.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime with time.
     pub async fn turn(&mut self) -> bool {
         if matches!(self.turn, Turn::Taken { .. }) {
             return true;

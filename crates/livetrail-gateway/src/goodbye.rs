@@ -24,6 +24,12 @@ const MAX_LINGER_BYTES: usize = 4 << 20;
 /// Closing a socket with unread input makes the system discard bytes that the client has not read
 /// yet. So this reads and discards input meanwhile. Returns [`Closed::Cut`] if the client did not
 /// close in time.
+///
+/// This is not cancel safe: if the future is dropped, any part of the last bytes may be written.
+/// Drop the socket then.
+///
+/// # Panics
+/// Outside of a tokio runtime with time.
 pub async fn say_goodbye<'a>(
     stream: &TcpStream,
     last: impl IntoIterator<Item = &'a [u8]>,

@@ -56,8 +56,13 @@ pub struct Listener {
 impl Listener {
     /// Opens a listening socket. `gateway` is the name in logs and reports, such as `rtmp`.
     ///
+    /// Cancel safe: a dropped future leaves no socket open.
+    ///
     /// # Errors
     /// [`ListenError`]: the address is in use, not local, or not allowed.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime with I/O.
     pub async fn bind(
         gateway: &'static str,
         address: impl ToSocketAddrs,
@@ -95,6 +100,9 @@ impl Listener {
     /// Skips errors of a single connection. Waits out errors of the process (no file descriptors
     /// left), and logs them at most once in ten seconds. Cancel safe: dropping the future loses no
     /// connection.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime with I/O and time.
     pub async fn accept(&self) -> (TcpStream, SocketAddr) {
         let mut failures: u32 = 0;
         loop {

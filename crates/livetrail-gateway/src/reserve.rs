@@ -105,6 +105,8 @@ impl Reserved {
     }
 
     /// Completes when the connection must be closed for a newer one.
+    ///
+    /// Cancel safe: a later call completes at once if the moment has passed. Needs no runtime.
     pub async fn displaced(&self) {
         self.place.displaced.notified().await;
     }

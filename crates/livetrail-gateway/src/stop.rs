@@ -14,6 +14,8 @@ impl Stop {
     }
 
     /// Completes when the gateway stops; at once if it has stopped.
+    ///
+    /// Cancel safe: clone the signal before, to wait again. Needs no runtime.
     pub async fn wait(mut self) {
         // A gateway that no longer exists has stopped as well.
         let _ = self.0.wait_for(|stop| *stop).await;

@@ -96,8 +96,14 @@ impl<F: Format> Viewers<F> {
     /// Moves a viewer's socket to the threads, which write `first` before any frame. A viewer that
     /// reads nothing for `write_stall_timeout` has [stalled](ViewerEnd::Stalled).
     ///
+    /// This is not cancel safe: if the future is dropped, the session ends, or, if the threads have
+    /// just taken the viewer, it goes on until its stream ends or a write fails.
+    ///
     /// # Errors
     /// Why the session ended: the threads are full, or there are no threads.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime with time.
     pub async fn connect(
         &self,
         playback: Playback,
@@ -165,6 +171,9 @@ impl<F: Format> ConnectedViewer<F> {
 
     /// Sends bytes that are not a frame, after the current output. When this returns,
     /// [`is_full`](Self::is_full) includes them.
+    ///
+    /// If the future is dropped, the viewer gets all of the bytes or none of them. Needs no
+    /// runtime.
     pub async fn say(&self, bytes: Bytes) {
         self.handle.send(bytes).await;
     }
@@ -175,7 +184,10 @@ impl<F: Format> ConnectedViewer<F> {
         self.handle.is_full()
     }
 
-    /// Takes the socket back from the threads. The session continues, unless it has ended.
+    /// Takes the socket back from the threads. The session goes on, unless it has ended.
+    ///
+    /// This is not cancel safe: if the future is dropped after its first poll, the session and the
+    /// unwritten bytes may be lost. Needs no runtime.
     pub async fn leave(self) -> LeftViewer {
         let left = self.handle.detach().await;
         let playback = match left.playback {
