@@ -47,8 +47,13 @@ pub struct HttpGateway {
 impl HttpGateway {
     /// Opens the listening socket. The gateway accepts no connection before [`run`](Self::run).
     ///
+    /// Cancel safe: a dropped future leaves no socket open.
+    ///
     /// # Errors
     /// [`ListenError`]: the address is in use, not local, or not allowed.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime with I/O.
     pub async fn bind(
         addr: impl ToSocketAddrs,
         engine: Engine,
@@ -108,6 +113,9 @@ impl HttpGateway {
     ///
     /// The engine's shutdown ends streams, not this one: stop the engine as well. Dropping the
     /// future closes all connections.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime with I/O and time.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let linger = self.config.linger;
         let shared = Arc::new(Shared {
