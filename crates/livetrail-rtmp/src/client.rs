@@ -67,8 +67,13 @@ impl RtmpClient {
 
     /// Connects, and asks to publish. Returns once the server has agreed.
     ///
+    /// If the future is dropped, the connection is closed.
+    ///
     /// # Errors
     /// [`Error::Refused`] with the server's status code, and any error of the connection.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime with I/O and time. The result's methods need this runtime, too.
     pub async fn publish(&self, url: &RtmpUrl) -> Result<RtmpPublisher> {
         Ok(RtmpPublisher {
             connection: self.start(url, Role::Publish).await?,
@@ -77,8 +82,13 @@ impl RtmpClient {
 
     /// Connects, and asks to play. Returns once the server has agreed.
     ///
+    /// If the future is dropped, the connection is closed.
+    ///
     /// # Errors
     /// [`Error::Refused`] with the server's status code, and any error of the connection.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime with I/O and time. The result's methods need this runtime, too.
     pub async fn play(&self, url: &RtmpUrl) -> Result<RtmpPlayer> {
         Ok(RtmpPlayer {
             connection: self.start(url, Role::Play).await?,
@@ -115,6 +125,9 @@ pub struct RtmpPublisher {
 impl RtmpPublisher {
     /// Sends a frame as soon as the connection accepts it.
     ///
+    /// If the future is dropped after its first poll, the frame is in the output all the same: the
+    /// next call sends it, and it must not be pushed again.
+    ///
     /// # Errors
     /// [`Error::Ended`] if the server has ended the session, and the connection's errors.
     pub async fn push(&mut self, frame: &MediaFrame) -> Result<()> {
@@ -131,6 +144,8 @@ impl RtmpPublisher {
 
     /// Waits until `at` and reads the server's messages meanwhile. For a publisher that sends at
     /// the media's own pace.
+    ///
+    /// Cancel safe: no message and no output is lost.
     ///
     /// # Errors
     /// As for [`push`](Self::push): it returns at once if the server ends the session.
@@ -149,6 +164,8 @@ impl RtmpPublisher {
 
     /// Sends the pending output, tells the server that the publisher is done, and closes.
     ///
+    /// If the future is dropped, the connection is closed at once, and pending output is lost.
+    ///
     /// # Errors
     /// The connection's errors; the server may have ended it before.
     pub async fn close(mut self) -> Result<()> {
@@ -164,6 +181,8 @@ pub struct RtmpPlayer {
 
 impl RtmpPlayer {
     /// The next frame, or `None` if the publisher has ended the stream.
+    ///
+    /// Cancel safe: no frame is lost.
     ///
     /// # Errors
     /// [`Error::Ended`] if the server ended the session for another reason, [`Error::Closed`] if it
@@ -187,6 +206,8 @@ impl RtmpPlayer {
     }
 
     /// Tells the server that the player is done, and closes.
+    ///
+    /// If the future is dropped, the connection is closed at once, and pending output is lost.
     ///
     /// # Errors
     /// The connection's errors; the server may have ended it before.

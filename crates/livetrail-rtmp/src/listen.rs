@@ -37,9 +37,14 @@ pub struct RtmpServer {
 impl RtmpServer {
     /// Opens the listening socket. The server accepts no connection before [`run`](Self::run).
     ///
+    /// Cancel safe: a dropped future leaves no socket open.
+    ///
     /// # Errors
     /// [`Error::Listen`] if the address is in use or not local, or if the system provides no
     /// thread.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime with I/O.
     pub async fn bind(
         addr: impl ToSocketAddrs,
         engine: Engine,
@@ -92,6 +97,11 @@ impl RtmpServer {
 
     /// Serves until `shutdown` completes. It then accepts no more connections, ends each session
     /// (`server_shutdown`), and returns when the connections are closed, after 5 s at the latest.
+    ///
+    /// Dropping the future closes all connections at once; their sessions end.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime with I/O and time.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         // The seeds differ per process and need no other source of randomness.
         let seeds = RandomState::new();
