@@ -34,6 +34,9 @@ impl From<ReplicaError> for Contradiction {
 /// is, whether that fits the ledger, and whether it could take entries now. Writes nothing. The
 /// answers are checked as a replicator checks them.
 ///
+/// Cancel safe: nothing is written. Each answer takes as long as the sink needs, so set a deadline.
+/// Needs the runtime that the sink needs.
+///
 /// # Errors
 /// What is wrong with the sink; [`ReplicaError::class`] is
 /// [`ErrorClass::Fork`](crate::ErrorClass::Fork) if it holds another history.

@@ -161,6 +161,9 @@ impl Replicator {
 
     /// Follows the ledger until it is [closed](ReplicaWatch::close). Dropping the future is safe at
     /// any moment.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime with time.
     pub async fn run(mut self) {
         let mut closing = self.closing.clone();
         tokio::select! {

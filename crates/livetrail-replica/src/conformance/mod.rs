@@ -4,7 +4,9 @@
 //! A sink's tests implement [`Place`], [`Server`] and [`Access`]: how to create, read, kill and
 //! disconnect its destination. The macro [`replica_conformance!`](crate::replica_conformance) makes
 //! one test per case. A case panics if the sink breaks the contract of [`ReplicaSink`]. Each case
-//! takes seconds, waits with a deadline, and leaves nothing behind.
+//! takes seconds, waits with a deadline, and leaves nothing behind. It needs a tokio runtime with
+//! two threads or more, I/O and time; the macro's tests have one. A case that is dropped has not
+//! checked anything.
 //!
 //! ```text
 //! livetrail_replica::replica_conformance!(MyPlace: place, server, access);
@@ -43,6 +45,60 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(2);
 
 /// A destination that a sink writes to, new and empty.
+///
+/// ```
+/// use std::sync::{Arc, Mutex};
+/// use async_trait::async_trait;
+/// use livetrail_replica::conformance::{self, Place};
+/// use livetrail_replica::{ReplicaError, ReplicaSink, SealedRange, SinkCursor};
+///
+/// /// The entries of one log, in memory.
+/// #[derive(Clone, Default)]
+/// struct Shelf(Arc<Mutex<Vec<Vec<u8>>>>);
+///
+/// #[async_trait]
+/// impl ReplicaSink for Shelf {
+///     fn name(&self) -> &str { "shelf" }
+///
+///     async fn cursor(&self, _origin: &str) -> Result<SinkCursor, ReplicaError> {
+///         Ok(SinkCursor::at(self.0.lock().unwrap().len() as u64))
+///     }
+///
+///     async fn append(&self, range: &SealedRange) -> Result<(), ReplicaError> {
+///         let mut held = self.0.lock().unwrap();
+///         let found = held.len() as u64;
+///         if found != range.first() {
+///             return Err(ReplicaError::CursorMoved { expected: range.first(), found });
+///         }
+///         held.extend(range.entries().iter().map(|entry| entry.to_vec()));
+///         Ok(())
+///     }
+///
+///     async fn health(&self) -> Result<(), ReplicaError> { Ok(()) }
+/// }
+///
+/// #[async_trait]
+/// impl Place for Shelf {
+///     async fn fresh() -> Self {
+///         Self::default()
+///     }
+///
+///     async fn sink(&self) -> Arc<dyn ReplicaSink> {
+///         Arc::new(self.clone())
+///     }
+///
+///     async fn held(&self, _origin: &str) -> Vec<(u64, Vec<u8>)> {
+///         let held = self.0.lock().unwrap();
+///         (0..).zip(held.iter().cloned()).collect()
+///     }
+/// }
+///
+/// # #[tokio::main]
+/// # async fn main() {
+/// // In a test, `livetrail_replica::replica_conformance!(Shelf: one_log)` makes all cases.
+/// conformance::everything_arrives_once_in_order::<Shelf>().await;
+/// # }
+/// ```
 #[async_trait]
 pub trait Place: Send + Sync + Sized + 'static {
     /// Makes a destination, with its server if it has one. Everything that it starts ends when this
@@ -99,6 +155,66 @@ pub trait Server: Place {
 }
 
 /// A destination that can withdraw a sink's rights.
+///
+/// ```
+/// use std::sync::{Arc, Mutex, atomic::{AtomicBool, Ordering}};
+/// use async_trait::async_trait;
+/// use livetrail_replica::conformance::{self, Access, Place};
+/// use livetrail_replica::{ReplicaError, ReplicaSink, SealedRange, SinkCursor};
+///
+/// #[derive(Clone, Default)]
+/// struct Table {
+///     rows: Arc<Mutex<Vec<Vec<u8>>>>,
+///     is_revoked: Arc<AtomicBool>,
+/// }
+///
+/// #[async_trait]
+/// impl ReplicaSink for Table {
+///     async fn append(&self, range: &SealedRange) -> Result<(), ReplicaError> {
+///         if self.is_revoked.load(Ordering::SeqCst) {
+///             return Err(ReplicaError::denied("insert the entries", "permission denied"));
+///         }
+///         // …
+/// #         let mut rows = self.rows.lock().unwrap();
+/// #         let found = rows.len() as u64;
+/// #         if found != range.first() {
+/// #             return Err(ReplicaError::CursorMoved { expected: range.first(), found });
+/// #         }
+/// #         rows.extend(range.entries().iter().map(|entry| entry.to_vec()));
+/// #         Ok(())
+///     }
+/// #     fn name(&self) -> &str { "table" }
+/// #     async fn cursor(&self, _origin: &str) -> Result<SinkCursor, ReplicaError> {
+/// #         Ok(SinkCursor::at(self.rows.lock().unwrap().len() as u64))
+/// #     }
+/// #     async fn health(&self) -> Result<(), ReplicaError> { Ok(()) }
+/// }
+///
+/// # #[async_trait]
+/// # impl Place for Table {
+/// #     async fn fresh() -> Self { Self::default() }
+/// #     async fn sink(&self) -> Arc<dyn ReplicaSink> { Arc::new(self.clone()) }
+/// #     async fn held(&self, _origin: &str) -> Vec<(u64, Vec<u8>)> {
+/// #         let rows = self.rows.lock().unwrap();
+/// #         (0..).zip(rows.iter().cloned()).collect()
+/// #     }
+/// # }
+/// #[async_trait]
+/// impl Access for Table {
+///     async fn revoke(&self) {
+///         self.is_revoked.store(true, Ordering::SeqCst);
+///     }
+///
+///     async fn grant(&self) {
+///         self.is_revoked.store(false, Ordering::SeqCst);
+///     }
+/// }
+///
+/// # #[tokio::main]
+/// # async fn main() {
+/// conformance::revoked_rights_are_reported_at_once_and_checked_again::<Table>().await;
+/// # }
+/// ```
 #[async_trait]
 pub trait Access: Place {
     /// Withdraws the right to write, also from open connections.

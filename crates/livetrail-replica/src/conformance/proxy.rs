@@ -69,6 +69,9 @@ impl Proxy {
     ///
     /// # Errors
     /// If there is no port.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime with I/O and time. The proxy lives as long as this runtime.
     pub async fn start(target: SocketAddr) -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
