@@ -36,6 +36,39 @@ pub enum SourceError {
 }
 
 /// A source of a trail's files.
+///
+/// ```
+/// use livetrail_verify::{Options, Source, SourceError, VerifyError, verify};
+///
+/// /// The files of an archive that was unpacked into memory.
+/// struct Archive(Vec<(String, Vec<u8>)>);
+///
+/// impl Source for Archive {
+///     fn read(&self, path: &str, most: usize) -> Result<Option<Vec<u8>>, SourceError> {
+///         let file = self.0.iter().find(|(name, _)| name == path);
+///         match file.map(|(_, bytes)| bytes) {
+///             Some(bytes) if bytes.len() > most => Err(SourceError::TooLong { most }),
+///             found => Ok(found.cloned()),
+///         }
+///     }
+///
+///     fn list(&self, _: &str, _: &mut dyn FnMut(&str, bool)) -> Result<bool, SourceError> {
+///         Ok(false)
+///     }
+///
+///     fn lists(&self) -> bool {
+///         false
+///     }
+///
+///     fn place(&self) -> String {
+///         "backup.tar".to_owned()
+///     }
+/// }
+///
+/// let archive = Archive(vec![("README".to_owned(), b"no trail".to_vec())]);
+/// let error = verify(&archive, &Options::default(), &mut |_, _| {}).unwrap_err();
+/// assert!(matches!(error, VerifyError::NoTrail { place } if place == "backup.tar"));
+/// ```
 pub trait Source: Send + Sync {
     /// The contents of the file at `path`, relative to the trail and with `/`, or `None` when it
     /// does not exist. Reads at most `most` + 1 bytes.
