@@ -112,6 +112,21 @@ impl SegmentKey {
 }
 
 /// The keys of the segments of a write-ahead log that still have openings.
+///
+/// ```
+/// use std::sync::Arc;
+/// use livetrail_ledger::MemStore;
+/// use livetrail_vault::{VaultError, sealed::SegmentKeys};
+///
+/// let mut keys = SegmentKeys::open(Arc::new(MemStore::new()), 16)?;
+/// let key = keys.create(3)?;
+/// let sealed = key.seal(120, b"an opening")?;
+/// assert_eq!(keys.get(3)?.open(120, &sealed)?.as_slice(), b"an opening");
+/// assert!(matches!(key.open(121, &sealed), Err(VaultError::Unsealable)));
+/// keys.destroy(3)?;
+/// assert!(matches!(keys.get(3), Err(VaultError::NoSegmentKey { segment: 3 })));
+/// # Ok::<(), VaultError>(())
+/// ```
 pub struct SegmentKeys {
     file: Open,
     places: u32,

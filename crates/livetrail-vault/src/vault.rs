@@ -66,6 +66,20 @@ impl Default for Limits {
 }
 
 /// Where a vault is, and its bounds.
+///
+/// ```
+/// use std::sync::Arc;
+/// use livetrail_clock::SystemClock;
+/// use livetrail_vault::{Limits, Options, Vault};
+///
+/// let dir = tempfile::tempdir()?;
+/// let mut options = Options::new(dir.path().join("personal"));
+/// options.key_file = Some(dir.path().join("personal.key"));
+/// options.limits = Limits { refusals: 10_000, ..Limits::default() };
+/// let (_vault, opened) = Vault::open(&options, Arc::new(SystemClock::new()))?;
+/// assert!(opened.created && dir.path().join("personal.key").exists());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Options {
