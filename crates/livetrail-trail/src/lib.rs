@@ -453,6 +453,9 @@ impl Trail {
     /// has its own deadline ([`AuditPipelineBuilder::close_deadline`]).
     ///
     /// This is not cancel safe: if it is dropped, the trail is closed as after a crash.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime with time.
     pub async fn shutdown(mut self, pipeline: &AuditPipeline, timeout: Duration) -> Stopped {
         self.upkeep.stop(timeout).await;
         let records = pipeline.close().await;

@@ -17,7 +17,23 @@ use super::{
 /// The disk may take this long for one step.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A trail that is open for an operator. Its methods wait for the disk, outside a runtime.
+/// A trail that is open for an operator. Its methods wait for the disk, outside of a runtime.
+///
+/// ```
+/// use livetrail_trail::{Maintenance, Settings};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let data = std::env::temp_dir().join(format!("livetrail-care-doc-{}", std::process::id()));
+/// let settings = Settings::new(&data).origin("example.com/host");
+/// livetrail_trail::create(&settings)?;
+/// let maintenance = Maintenance::begin(&settings, "a legal hold")?;
+/// // Put the hold in force with `livetrail_ledger::set_hold` first.
+/// let entry = maintenance.record_hold("case-17", Some(0))?;
+/// assert!(entry > 0);
+/// maintenance.end()?;
+/// # std::fs::remove_dir_all(&data)?;
+/// # Ok(()) }
+/// ```
 pub struct Maintenance {
     trail: Trail,
     pipeline: AuditPipeline,

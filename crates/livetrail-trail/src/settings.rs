@@ -8,6 +8,20 @@ use super::Followers;
 
 /// Where a trail is, and how it is kept. [`Settings::new`] has a default for everything but the
 /// directory.
+///
+/// ```
+/// use std::time::Duration;
+/// use livetrail_trail::{Retention, Settings};
+///
+/// let retention = Retention::default().age(Duration::from_secs(30 * 86_400)).bytes(10 << 30);
+/// let mut settings = Settings::new("/var/lib/studio")
+///     .origin("example.com/studio-1")
+///     .node("studio-1")
+///     .retention(retention);
+/// settings.verify_every = Some(Duration::from_secs(86_400));
+/// settings.ledger.checkpoint_interval = Duration::from_secs(5);
+/// assert_eq!(settings.retention.bytes, Some(10 << 30));
+/// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Settings {
