@@ -250,7 +250,9 @@ const ROWS: [(&str, Value); 14] = [
     ("frames of the viewer with the fewest", |s| {
         s.report.least_frames as f64
     }),
-    ("frames of the viewer with the most", |s| s.report.most_frames as f64),
+    ("frames of the viewer with the most", |s| {
+        s.report.most_frames as f64
+    }),
     ("Mbit/s to viewers", |s| {
         s.report.bytes as f64 * 8e-6 / s.report.seconds
     }),
