@@ -18,6 +18,49 @@ pub enum Sent<'a> {
 }
 
 /// Sends to a destination that cannot report what it holds. [`AtLeastOnce`] makes a sink of it.
+///
+/// ```
+/// use std::sync::{Arc, Mutex};
+/// use async_trait::async_trait;
+/// use livetrail_replica::{ReplicaError, ReplicaSink as _, conformance::TestLog};
+/// use livetrail_sinks::{AtLeastOnce, Sent, Transport, local_cursor::Claim};
+///
+/// /// Sends the index of each entry to another part of this program.
+/// #[derive(Clone, Default)]
+/// struct Indexes(Arc<Mutex<Vec<u64>>>);
+///
+/// #[async_trait]
+/// impl Transport for Indexes {
+///     type Turn = ();
+///
+///     fn turn(&self) -> Result<(), ReplicaError> {
+///         Ok(())
+///     }
+///
+///     async fn send(&self, _: (), sent: Sent<'_>, claim: Claim) -> Result<Claim, ReplicaError> {
+///         if let Sent::Range(range) = sent {
+///             self.0.lock().unwrap().extend(range.iter().map(|(index, ..)| index));
+///         }
+///         Ok(claim)
+///     }
+///
+///     async fn health(&self) -> Result<(), ReplicaError> {
+///         Ok(())
+///     }
+/// }
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let folder = tempfile::tempdir()?;
+/// let indexes = Indexes::default();
+/// let sink = AtLeastOnce::with_transport("indexes", indexes.clone(), folder.path());
+/// // A replicator makes these calls; `TestLog` is a ledger for tests.
+/// let log = TestLog::with("example.com/log", 3);
+/// sink.append(&log.range(0, 3)).await?;
+/// assert_eq!(sink.cursor("example.com/log").await?.next(), 3);
+/// assert_eq!(*indexes.0.lock().unwrap(), [0, 1, 2]);
+/// # Ok(()) }
+/// ```
 #[async_trait]
 pub trait Transport: Send + Sync + 'static {
     /// The exclusive right to send now.

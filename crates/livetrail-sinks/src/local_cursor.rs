@@ -77,8 +77,13 @@ impl LocalCursor {
     /// How far the destination has accepted this log. This takes no lock and creates nothing, so
     /// other processes may ask while a server sends.
     ///
+    /// Cancel safe: nothing changes.
+    ///
     /// # Errors
     /// The file cannot be read: [`ReplicaError::Damaged`] if someone has changed it.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
     pub async fn read(&self, origin: &str) -> Result<SinkCursor, ReplicaError> {
         let file = self.file(origin);
         blocking(move || Ok(file.read()?.to_sink_cursor())).await
@@ -87,10 +92,15 @@ impl LocalCursor {
     /// Takes the right to send from `first` on, for as long as the claim is held. If two processes
     /// try, one of them gets an error: the other one has the right, or the cursor has moved.
     ///
+    /// If the future is dropped, the right ends as soon as the file system has answered.
+    ///
     /// # Errors
     /// - [`ReplicaError::CursorMoved`]: the cursor is not at `first`.
     /// - Another process has the right.
     /// - The folder cannot be written.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
     pub async fn claim(&self, origin: &str, first: u64) -> Result<Claim, ReplicaError> {
         let file = self.file(origin);
         blocking(move || file.claim(first)).await
@@ -122,8 +132,14 @@ impl Claim {
     /// The destination has accepted this range. When this returns, the cursor is after the range
     /// and durable.
     ///
+    /// If the future is dropped after its first poll, the cursor moves all the same, unless that
+    /// fails.
+    ///
     /// # Errors
     /// The cursor cannot be written. It may have moved or not.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
     pub async fn commit(self, range: &SealedRange) -> Result<(), ReplicaError> {
         let moved = Cursor {
             next: range.next(),
@@ -136,8 +152,13 @@ impl Claim {
 
     /// The destination has accepted the notice that these entries are missing.
     ///
+    /// As for [`commit`](Self::commit) if the future is dropped.
+    ///
     /// # Errors
     /// The errors of [`commit`](Self::commit).
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
     pub async fn commit_gap(self, gap: &Gap) -> Result<(), ReplicaError> {
         let moved = Cursor {
             next: gap.missing.end,

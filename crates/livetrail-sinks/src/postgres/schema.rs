@@ -56,8 +56,13 @@ pub struct SetUp {
 /// An administrator of the database runs this and then owns the schema. The server should log in as
 /// another user. Each version is one transaction. This does nothing if the schema is up to date.
 ///
+/// If the future is dropped, the versions that were committed stay. A further call does the rest.
+///
 /// # Errors
 /// [`SinksError`].
+///
+/// # Panics
+/// Outside of a tokio runtime with I/O and time.
 pub async fn set_up(target: &PostgresTarget) -> Result<SetUp, SinksError> {
     let place = target.place();
     let connected = target.config().connect(target.tls()?).await;

@@ -31,9 +31,14 @@ impl fmt::Display for BucketSetUp {
 /// bucket has Object Lock. Then this checks that the bucket meets the sink's needs. The credentials
 /// need the right to create a bucket.
 ///
+/// If the future is dropped, the bucket may have been created. A further call then finds it.
+///
 /// # Errors
 /// - [`SinksError::Setup`] if the server refuses, or if the bucket is not suitable.
 /// - The errors of [`S3Sink::new`](super::S3Sink::new) for settings.
+///
+/// # Panics
+/// Outside of a tokio runtime with I/O and time.
 pub async fn set_up(options: S3Options, now_s: UnixSeconds) -> Result<BucketSetUp, SinksError> {
     options.check()?;
     let place = format!(
