@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "no keyframe")]
+    #[should_panic(expected = "not a keyframe")]
     fn a_begin_without_a_keyframe_is_found() {
         from(1, 0).assert_continue(&published(), true);
     }
