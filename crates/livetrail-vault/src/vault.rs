@@ -70,12 +70,12 @@ impl Default for Limits {
 /// ```
 /// use std::sync::Arc;
 /// use livetrail_clock::SystemClock;
-/// use livetrail_vault::{Limits, Options, Vault};
+/// use livetrail_vault::{Options, Vault};
 ///
 /// let dir = tempfile::tempdir()?;
 /// let mut options = Options::new(dir.path().join("personal"));
 /// options.key_file = Some(dir.path().join("personal.key"));
-/// options.limits = Limits { refusals: 10_000, ..Limits::default() };
+/// options.limits.refusals = 10_000;
 /// let (_vault, opened) = Vault::open(&options, Arc::new(SystemClock::new()))?;
 /// assert!(opened.created && dir.path().join("personal.key").exists());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
