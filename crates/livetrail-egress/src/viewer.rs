@@ -114,13 +114,13 @@ impl<F: Format> ViewerHandle<F> {
     /// Detaches the viewer and returns its socket to the connection.
     ///
     /// This is not cancel safe: if the future is dropped after its first poll, the session and the
-    /// unwritten bytes may be lost, and the socket may stay with the thread until the session ends.
-    /// Needs no runtime.
+    /// unwritten bytes may be lost. The viewer leaves the thread in any case. Needs no runtime.
     pub async fn detach(mut self) -> Detached {
-        self.is_detached = true;
         let (reply, detached) = oneshot::channel();
         let command = Command::Detach(self.viewer, reply);
         let _ = self.thread.commands.send(command).await;
+        // Not before: if this future is dropped while the channel is full, `drop` detaches.
+        self.is_detached = true;
         let playback = detached.await.ok();
         Detached {
             playback,
@@ -138,5 +138,56 @@ impl<F: Format> Drop for ViewerHandle<F> {
             // If the channel is full, the thread is awake and handles its commands.
             let _ = self.thread.commands.try_send(Command::CollectAbandoned);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use livetrail_engine::{AppSpec, Attempt, Engine, Shard, SharedFrame, Spread, StreamKey};
+    use tokio::{net::TcpListener, sync::mpsc};
+
+    use super::*;
+
+    struct Nothing;
+    impl Format for Nothing {
+        type Variant = ();
+        fn parts(_: &SharedFrame, (): ()) -> impl Iterator<Item = &[u8]> {
+            std::iter::empty()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_viewer_whose_detaching_is_given_up_before_it_is_sent_leaves_the_thread() {
+        let engine = Engine::builder()
+            .application(AppSpec::new("live"))
+            .build()
+            .unwrap();
+        let key = StreamKey::parse("live", "cam").unwrap();
+        let attempt = || Attempt::new(key.clone(), "test");
+        let _publication = engine.publish(attempt()).await.unwrap();
+        let playback = engine.play(attempt()).await.unwrap();
+        let viewer = Shard::new().attach(playback, ()).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await;
+        let (commands, _inbox) = mpsc::channel(1);
+        // The channel is full.
+        assert!(commands.try_send(Command::CollectAbandoned).is_ok());
+        let thread = ThreadHandle::<Nothing> {
+            commands,
+            abandoned: Arc::default(),
+        };
+        let abandoned = thread.abandoned.clone();
+        let handle = ViewerHandle::new(
+            viewer,
+            thread,
+            Arc::new(stream.unwrap()),
+            Arc::default(),
+            Spread::new(1, 1).place(&key),
+        );
+        let mut detach = Box::pin(handle.detach());
+        let polled = std::future::poll_fn(|cx| Poll::Ready(detach.as_mut().poll(cx).is_pending()));
+        assert!(polled.await);
+        drop(detach);
+        assert_eq!(abandoned.take(), [viewer]);
     }
 }

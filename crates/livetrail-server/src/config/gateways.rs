@@ -87,23 +87,16 @@ impl Rtmp {
     }
 }
 
+/// The bounds of a gateway's connections.
+fn connections(list: &mut Bounds, all: usize, per_ip: usize) {
+    let most = 1_000_000;
+    list.number("max_connections", all, 1, most, CONNECTIONS);
+    list.number("max_connections_per_ip", per_ip, 0, most, "");
+}
+
 impl Section for Rtmp {
     fn bounds(&self, list: &mut Bounds) {
-        let most = 1_000_000;
-        list.number(
-            "max_connections",
-            self.max_connections,
-            1,
-            most,
-            CONNECTIONS,
-        );
-        list.number(
-            "max_connections_per_ip",
-            self.max_connections_per_ip,
-            0,
-            most,
-            "",
-        );
+        connections(list, self.max_connections, self.max_connections_per_ip);
         list.span("handshake_timeout", self.handshake_timeout, 1, 3_600);
         list.span("command_timeout", self.command_timeout, 1, 3_600);
         list.span("pause_timeout", self.pause_timeout, 1, DAY_S);
@@ -164,21 +157,7 @@ impl Http {
 
 impl Section for Http {
     fn bounds(&self, list: &mut Bounds) {
-        let most = 1_000_000;
-        list.number(
-            "max_connections",
-            self.max_connections,
-            1,
-            most,
-            CONNECTIONS,
-        );
-        list.number(
-            "max_connections_per_ip",
-            self.max_connections_per_ip,
-            0,
-            most,
-            "",
-        );
+        connections(list, self.max_connections, self.max_connections_per_ip);
         list.span("header_timeout", self.header_timeout, 1, 3_600);
         list.span("write_stall_timeout", self.write_stall_timeout, 1, 3_600);
         list.number("egress_threads", self.egress_threads, 0, 256, "");
