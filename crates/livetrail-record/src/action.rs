@@ -282,8 +282,23 @@ actions! {
     AdminReviewed = "admin_reviewed", Apart, Operator, Notice;
     /// Entries go by policy: `first_index`, `last_index` (all that has ever gone) and `policy`.
     AdminPruned = "admin_pruned", Apart, Operator, Notice;
-    /// A legal hold `hold` was set from entry `from_index` on, or `lifted`.
+    /// A legal hold `hold` was set from entry `from_index` on, or `lifted`. `scope` says what it
+    /// covers: `entries`, or the openings of a `stream`, of a `session`, of a `principal` or of a
+    /// `time`. `sessions` are the covered ones; later records of the same hold add more.
     AdminHeld = "admin_held", Apart, Operator, Notice;
+    /// The openings of `sessions` are erased for `request`, or by policy (`basis` is `retention`).
+    /// It is sealed before anything is destroyed.
+    AdminErased = "admin_erased", Apart, Operator, Notice;
+    /// The vault and every sink with openings have erased everything that `request` names.
+    AdminErasureCompleted = "admin_erasure_completed", Apart, Operator, Notice;
+    /// The legal hold `hold` keeps openings that `request` names. The request runs when the hold is
+    /// lifted.
+    AdminErasureWaits = "admin_erasure_waits", Apart, Operator, Notice;
+    /// A second person approved the erasure `request`.
+    AdminErasureApproved = "admin_erasure_approved", Apart, Operator, Notice;
+    /// Personal fields of `count` sessions were shown; `purpose` says why, `filter` is a hash of
+    /// the filter.
+    AdminDisclosed = "admin_disclosed", Apart, Operator, Notice;
     /// A key takes another's place: `vkey`, `old_vkey`; again when a pruning takes such a record
     /// away.
     AdminKeyRotated = "admin_key_rotated", Apart, Operator, Notice;

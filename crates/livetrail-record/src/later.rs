@@ -46,7 +46,7 @@ impl Row {
 use FieldType::{Bytes, Digest, Flag, Id, List, Number, Text};
 
 /// The rows, by subject.
-pub(crate) const ROWS: [Row; 40] = [
+pub(crate) const ROWS: [Row; 45] = [
     // Operators.
     row(
         "request",
@@ -60,11 +60,33 @@ pub(crate) const ROWS: [Row; 40] = [
         Text,
         "Why something is erased: the legal basis, or `retention`.",
     ),
-    row("scope", Text, "What is erased: `openings`."),
+    row(
+        "scope",
+        Text,
+        "What is erased: `openings`. Of a hold: `entries`, `stream`, `session`, `principal` or `time`.",
+    ),
     row(
         "sessions",
         Bytes,
         "The sessions that the record concerns, 16 bytes each.",
+    ),
+    row("hold", Text, "The name of a legal hold."),
+    row(
+        "from_index",
+        Number,
+        "The first entry that a hold keeps, together with all later ones.",
+    ),
+    row("lifted", Flag, "The hold ends with this record."),
+    row(
+        "from_ms",
+        Number,
+        "Of a hold by time: from when on sessions began that it covers, in milliseconds since 1970 \
+         UTC.",
+    ),
+    row(
+        "until_ms",
+        Number,
+        "Of a hold by time: until when, without that moment.",
     ),
     row("purpose", Text, "Why personal fields were shown."),
     row(
