@@ -5,12 +5,14 @@ use crate::report::{Figures, KeysReport, OlderReport, Report, TrailKind, Verdict
 use crate::trail::Trail;
 use crate::trust::Trust;
 
-/// The report's common part: sessions, findings, verdict.
+/// The report's common part: sessions, personal fields, findings, verdict. `size` is the number of
+/// entries that the checkpoint covers.
 pub(crate) fn finish(
     place: String,
     kind: TrailKind,
     mut trail: Trail,
     trust: Option<&Trust>,
+    size: u64,
     found: Outcome,
 ) -> Report {
     let Outcome {
@@ -24,6 +26,7 @@ pub(crate) fn finish(
         .iter()
         .map(|rotation| rotation.report(trust))
         .collect();
+    let personal = trail.finish_personal(size, &mut findings, &mut problems);
     let (mut sessions, too_much) = trail.finish(&mut findings);
     sessions.sum_up();
     problems.extend(
@@ -47,6 +50,7 @@ pub(crate) fn finish(
         figures: Figures::default(),
         older: OlderReport::default(),
         sessions,
+        personal,
         pruned,
         rotations,
         first_index: findings.first_index(),

@@ -66,6 +66,19 @@ pub enum VerifyError {
         /// The broken rule.
         source: livetrail_tlog::Error,
     },
+    /// A file of openings is invalid.
+    #[error("{path}:{line}: {what}")]
+    Opening {
+        /// The file.
+        path: String,
+        /// The line, from 1.
+        line: usize,
+        /// The mistake in it, without values of fields.
+        what: String,
+    },
+    /// More openings and questions than can be answered.
+    #[error("more than {} openings and questions", crate::MAX_OPENINGS)]
+    TooManyOpenings,
     /// The address is invalid.
     #[error("{url}: {what}")]
     Url {

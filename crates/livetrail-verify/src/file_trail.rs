@@ -82,7 +82,12 @@ pub fn verify_file(
             "a file trail has neither signatures nor checkpoints: the given keys and checkpoints prove nothing about it".to_owned(),
         );
     }
-    let mut report = finish(place.to_owned(), TrailKind::File, trail, None, found);
+    if !options.openings.is_empty() {
+        found.problems.push(
+            "a file trail has names in clear and no commitments: openings cannot be compared with it".to_owned(),
+        );
+    }
+    let mut report = finish(place.to_owned(), TrailKind::File, trail, None, 0, found);
     report.figures.records = records;
     report.figures.entries = index;
     report.figures.bytes = bytes;

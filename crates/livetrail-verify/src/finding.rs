@@ -34,8 +34,11 @@ pub enum Class {
     Manifest,
     /// Entries were removed without an `admin_pruned` record.
     NotPruned,
-    /// A record of pruning or of key rotation is invalid.
+    /// A record of pruning, of key rotation, of a hold or of an erasure is invalid.
     Administration,
+    /// An entry has personal fields in clear although its schema has none, an opening was erased
+    /// although a hold keeps it, or an opening that was shown does not match its entry.
+    Personal,
     /// Somebody overwrote or deleted an object of a bucket whose first version still exists and
     /// counts. A remark, unless the check is strict.
     Altered,
@@ -204,7 +207,8 @@ mod tests {
             Class::Older => Class::Manifest,
             Class::Manifest => Class::NotPruned,
             Class::NotPruned => Class::Administration,
-            Class::Administration => Class::Altered,
+            Class::Administration => Class::Personal,
+            Class::Personal => Class::Altered,
             Class::Altered => Class::Proof,
             Class::Proof => Class::Line,
             Class::Line => Class::Silent,

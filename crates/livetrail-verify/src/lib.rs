@@ -8,6 +8,7 @@
 //! | trusted keys | [`Policy`], [`KeyFile`] |
 //! | checking a sink's lines of JSON against a signed checkpoint | [`verify_lines`], [`Lines`] |
 //! | checking a file of lines, which has no evidence in it | [`verify_file`] |
+//! | comparing openings of personal fields with their entries | [`Openings`], [`PersonalReport`] |
 //! | results | [`Report`], [`Verdict`], [`Finding`] |
 //!
 //! This crate contains no line of the writer. It rebuilds the trail from its entries and compares:
@@ -48,6 +49,7 @@ mod lines;
 mod note;
 mod older;
 mod options;
+mod personal;
 mod proof;
 mod report;
 mod scan;
@@ -63,6 +65,10 @@ pub use finding::{Class, Finding, MAX_FINDINGS, Severity};
 pub use fuzz::{fuzz_lines, fuzz_trail};
 pub use lines::{Lines, checkpoint_in, verify_lines};
 pub use options::Options;
+pub use personal::{
+    Answer, ErasedBy, MAX_OPENING_FILE_BYTES, MAX_OPENINGS, Openings, PersonalAnswer,
+    PersonalReport,
+};
 pub use proof::{ProofReport, verify_proof};
 pub use report::show::shown;
 pub use report::{

@@ -9,10 +9,12 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use livetrail_record::Uuid;
 use livetrail_tlog::{MAX_ENTRY_BYTES, MAX_PROOF_FILE_BYTES};
 use livetrail_verify::{
-    Directory, KeyFile, Limits, Lines, MAX_POLICY_BYTES, Options, Policy, ProofReport, Report,
-    Site, Source, Verdict, VerifyError, shown, verify, verify_file, verify_lines, verify_proof,
+    Directory, KeyFile, Limits, Lines, MAX_OPENING_FILE_BYTES, MAX_POLICY_BYTES, Openings, Options,
+    Policy, ProofReport, Report, Site, Source, Verdict, VerifyError, shown, verify, verify_file,
+    verify_lines, verify_proof,
 };
 
 const EXAMPLES: &str = "\
@@ -35,6 +37,12 @@ Examples:
 
   Check that one record is in the log, with only its receipt:
     livetrail-verify --proof 17.tlog-proof --record 17.json --vkey trail.vkey
+
+  Compare what you were shown of a person's fields with the trail, or with the receipt; or ask what became of them:
+    livetrail-verify /srv/trail --vkey trail.vkey --opening from-the-operator.jsonl
+    livetrail-verify --proof 17.tlog-proof --record 17.json --vkey trail.vkey --opening from-the-operator.jsonl
+    livetrail-verify /srv/trail --vkey trail.vkey --personal-of 019aa5c5-8000-7000-8000-000000000001
+
   Check the copy in a sink's database (if built with the feature postgres), without the server and its disk:
     livetrail-verify --postgres postgres://auditor@db.example.com/trail --vkey trail.vkey
 
@@ -103,6 +111,14 @@ struct Arguments {
     /// An older checkpoint that the trail must contain
     #[arg(long, value_name = "CHECKPOINT", num_args = 1..)]
     against: Vec<PathBuf>,
+    /// A file with openings or disclosures of personal fields: is each the one that its entry
+    /// commits to? A line that only names an entry asks what became of its fields; `-` is standard
+    /// input
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    opening: Vec<PathBuf>,
+    /// What became of the personal fields of this session, or of the entry at this index
+    #[arg(long, value_name = "SESSION|INDEX", num_args = 1.., value_parser = question, conflicts_with = "proof")]
+    personal_of: Vec<Question>,
     /// The log's name in its checkpoints, if it is not that of its key
     #[arg(long, value_name = "NAME")]
     origin: Option<String>,
@@ -379,6 +395,17 @@ fn options(arguments: &Arguments) -> Result<Options> {
         let note = small(path, livetrail_tlog::MAX_NOTE_BYTES)?;
         against.push((path.display().to_string(), note.into_bytes()));
     }
+    let mut openings = Openings::default();
+    for path in &arguments.opening {
+        let file = bytes(path, MAX_OPENING_FILE_BYTES)?;
+        openings.read(&path.display().to_string(), &file)?;
+    }
+    for question in &arguments.personal_of {
+        match question {
+            Question::Session(session) => openings.ask_session(*session)?,
+            Question::Entry(index) => openings.ask_entry(*index)?,
+        }
+    }
     Ok(Options {
         policy,
         origin: arguments.origin.clone(),
@@ -389,8 +416,24 @@ fn options(arguments: &Arguments) -> Result<Options> {
         heartbeat_s: arguments.heartbeat,
         without_head: arguments.without_head,
         now_ms: Some(arguments.as_of.unwrap_or_else(now_ms)),
+        openings,
         limits: Limits::within(Duration::from_secs(arguments.time_limit)),
     })
+}
+
+/// The subject of `--personal-of`.
+#[derive(Clone, Copy)]
+enum Question {
+    Session(Uuid),
+    Entry(u64),
+}
+
+fn question(text: &str) -> Result<Question, String> {
+    match (text.parse(), Uuid::try_parse(text)) {
+        (Ok(index), _) => Ok(Question::Entry(index)),
+        (Err(_), Ok(session)) => Ok(Question::Session(session)),
+        _ => Err("neither the id of a session nor the index of an entry".to_owned()),
+    }
 }
 
 /// A time in the usual notation, in milliseconds since 1970.

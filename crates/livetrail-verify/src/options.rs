@@ -1,5 +1,6 @@
 //! The settings of a check.
 
+use crate::personal::Openings;
 use crate::sources::limits::Limits;
 use crate::trail::Rules;
 use crate::trust::policy::Policy;
@@ -32,6 +33,9 @@ pub struct Options {
     /// The current time, in milliseconds since 1970 (UTC). With it, the trail's age is reported,
     /// and silence at its end counts as silence. For a kept copy, give the time when it was made.
     pub now_ms: Option<u64>,
+    /// Openings that somebody shows, and questions about personal fields. Answers are in
+    /// [`PersonalReport`](crate::PersonalReport).
+    pub openings: Openings,
     /// The limits for a place beyond this machine: a site, a bucket, a database. The time limit
     /// also applies to a sink's lines.
     pub limits: Limits,
@@ -49,6 +53,7 @@ impl Default for Options {
             heartbeat_s: 60,
             without_head: false,
             now_ms: None,
+            openings: Openings::default(),
             limits: Limits::default(),
         }
     }

@@ -2,16 +2,18 @@
 
 use std::fmt;
 
-use livetrail_record::parse_canonical;
+use livetrail_record::{AuditRecord, RecordError, parse_canonical};
 use livetrail_tlog::{ProofFile, VerifiedCheckpoint, leaf_hash};
 use serde::Serialize;
 
 use crate::error::VerifyError;
 use crate::finding::{Class, Finding};
 use crate::options::Options;
+use crate::personal::{Answer, Openings, PersonalAnswer, write_answers};
 use crate::report::parts::checkpoint_report;
 use crate::report::show::Lines;
 use crate::report::{CheckpointReport, Verdict};
+use crate::scan::entry::PersonalPart;
 use crate::trust::{Signed, Trust};
 
 /// The result of checking a receipt. Its JSON form is made by serde; fields are only ever added.
@@ -35,12 +37,16 @@ pub struct ProofReport {
     pub problems: Vec<String>,
     /// Facts that the reader should know.
     pub notes: Vec<String>,
+    /// An answer for each opening and disclosure of the options.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub openings: Vec<PersonalAnswer>,
 }
 
 /// Checks that a record is in a log. `proof` is a `.tlog-proof` file, `entry` the record's
 /// canonical bytes, as exported (one trailing LF is ignored). The checkpoint in the receipt must be
 /// signed by a key of the options' policy, cosigned by the log's second key if the policy has it,
-/// and by the witnesses that the policy requires.
+/// and by the witnesses that the policy requires. The options' openings are compared with the
+/// record.
 ///
 /// # Errors
 /// [`VerifyError`] when no key was given, or one is invalid. Problems of receipt or record are in
@@ -64,17 +70,25 @@ pub fn verify_proof(
         findings: Vec::new(),
         problems: Vec::new(),
         notes: Vec::new(),
+        openings: Vec::new(),
     };
-    if let Err(error) = parse_canonical(entry) {
-        let text = format!("the record is not in canonical bytes: {error}");
-        report.findings.push(Finding::failure(Class::Record, text));
-    }
+    let record = match read_whole(entry) {
+        Ok(record) => Some(record),
+        Err(error) => {
+            let text = format!("the record is not in canonical bytes: {error}");
+            report.findings.push(Finding::failure(Class::Record, text));
+            None
+        }
+    };
     match ProofFile::parse(proof) {
         Ok(proof) => report.look_at(&proof, entry, &trust),
         Err(error) => {
             let text = format!("not a receipt (.tlog-proof): {error}");
             report.findings.push(Finding::failure(Class::Proof, text));
         }
+    }
+    if let Some((record, part)) = &record {
+        report.personal(record, part, &options.openings);
     }
     if !report.findings.is_empty() {
         report.verdict = Verdict::NotSound;
@@ -84,7 +98,41 @@ pub fn verify_proof(
     Ok(report)
 }
 
+/// The whole record, and its personal part.
+fn read_whole(entry: &[u8]) -> Result<(AuditRecord, PersonalPart), RecordError> {
+    let record = parse_canonical(entry)?;
+    let part = PersonalPart::of_record(&record);
+    Ok((record, part))
+}
+
 impl ProofReport {
+    /// Compares openings with the record.
+    fn personal(&mut self, record: &AuditRecord, part: &PersonalPart, openings: &Openings) {
+        if let Some(field) = part.in_clear {
+            let text = format!("a record of schema {} has {field} in clear", record.v);
+            self.findings.push(Finding::failure(Class::Personal, text));
+        }
+        for asked in openings.asked() {
+            let (answer, problem) = PersonalAnswer::of_receipt(asked, self.index, record, part);
+            match (answer.answer, problem) {
+                (Answer::DoesNotMatch, words) => {
+                    let words = words.unwrap_or_default();
+                    let finding = Finding::failure(Class::Personal, words).path(&asked.name);
+                    self.findings.push(finding);
+                }
+                (_, Some(words)) => self.problems.push(format!("{}: {words}", asked.name)),
+                (_, None) => {}
+            }
+            self.openings.push(answer);
+        }
+        if !openings.is_empty() {
+            self.notes.push(
+                "a receipt cannot show whether personal fields were erased later; the trail can"
+                    .to_owned(),
+            );
+        }
+    }
+
     fn look_at(&mut self, proof: &ProofFile, entry: &[u8], trust: &Trust) {
         self.index = Some(proof.index());
         if proof.extra().is_some() {
@@ -177,6 +225,10 @@ impl fmt::Display for ProofReport {
         }
         if let Some(checkpoint) = &self.checkpoint {
             checkpoint.write(&mut out)?;
+        }
+        if !self.openings.is_empty() {
+            out.title(format_args!("Personal fields"))?;
+            write_answers(&self.openings, &mut out)?;
         }
         if !self.notes.is_empty() {
             out.title(format_args!("Notes"))?;

@@ -1,7 +1,6 @@
 //! Checks the meaning of records: sessions, boots, losses, heartbeats, and actions of operators.
 
-use std::collections::hash_map::Entry;
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, hash_map};
 use std::ops::Range;
 
 use livetrail_record::{
@@ -11,8 +10,10 @@ use livetrail_record::{
 use livetrail_tlog::{Hash, KeyId, TreeHead, VerifiedCheckpoint, VerifierKey};
 
 use crate::finding::{Class, Finding, Findings, Severity};
+use crate::personal::{Holds, Openings, PersonalCheck, PersonalReport};
 use crate::report::show::{date, span};
 use crate::report::{BootReport, OpenSessionReport, PrunedReport, RotationReport, Sessions};
+use crate::scan::entry::Entry;
 use crate::trust::Trust;
 
 /// The most simultaneously open sessions, boots, and irregular numbers of a trail that can be
@@ -60,8 +61,9 @@ pub(crate) struct Trail {
     after_gap: bool,
     boots: UuidMap<BootState>,
     crash_closed: HashSet<Uuid>,
-    /// Holds on record that were not lifted: the first entry that each keeps.
-    holds: HashMap<String, u64>,
+    holds: Holds,
+    /// Personal fields on record, and the questions about them.
+    personal: PersonalCheck,
     /// The last record: its time, and whether it ended its boot.
     newest: Option<(u64, bool)>,
     irregular: u64,
@@ -124,7 +126,8 @@ impl Trail {
             after_gap: false,
             boots: UuidMap::default(),
             crash_closed: HashSet::new(),
-            holds: HashMap::new(),
+            holds: Holds::default(),
+            personal: PersonalCheck::default(),
             newest: None,
             irregular: 0,
             too_much: None,
@@ -135,7 +138,20 @@ impl Trail {
         }
     }
 
-    /// Processes the record at `index` of the log.
+    /// Compares these openings with the entries of the log.
+    pub(crate) fn with_openings(mut self, openings: &Openings) -> Self {
+        self.personal = PersonalCheck::new(openings);
+        self
+    }
+
+    /// Processes the entry at `index` of the log.
+    pub(crate) fn feed_entry(&mut self, index: u64, entry: &Entry<'_>, findings: &mut Findings) {
+        self.feed(index, entry.record, findings);
+        self.personal.feed(index, entry, &self.holds, findings);
+    }
+
+    /// Processes the record at `index` of the log, without its personal fields: in a file trail
+    /// they are in clear.
     pub(crate) fn feed(&mut self, index: u64, record: &AuditRecord, findings: &mut Findings) {
         self.shift_to(index);
         self.administration(index, record, findings);
@@ -275,6 +291,18 @@ impl Trail {
         self.after_gap = true;
     }
 
+    /// Ends the check of personal fields. `size` is the number of entries that the checkpoint
+    /// covers.
+    pub(crate) fn finish_personal(
+        &mut self,
+        size: u64,
+        findings: &mut Findings,
+        problems: &mut Vec<String>,
+    ) -> PersonalReport {
+        let personal = std::mem::take(&mut self.personal);
+        personal.finish(size, &self.holds, findings, problems)
+    }
+
     /// Ends the trail. Returns why the state machine could not be checked to the end, if so.
     pub(crate) fn finish(mut self, findings: &mut Findings) -> (Sessions, Option<&'static str>) {
         self.end_segment(findings, true);
@@ -403,8 +431,8 @@ impl Trail {
         let Some(id) = record.boot else { return };
         let after_gap = self.after_gap;
         let boot = match self.boots.entry(id) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(new) => {
+            hash_map::Entry::Occupied(known) => known.into_mut(),
+            hash_map::Entry::Vacant(new) => {
                 // Between boots no second clock shows how much time passed; only a step back is
                 // visible.
                 if before.is_some_and(|(last_ms, _)| {
@@ -487,22 +515,6 @@ impl Trail {
         });
     }
 
-    /// `admin_held`: the entry from which on a hold keeps everything, or that it was lifted.
-    fn hold(&mut self, record: &AuditRecord) {
-        let Some(Value::Text(name)) = record.extra.get("hold") else {
-            return;
-        };
-        match record.extra.get("from_index") {
-            Some(Value::Integer(from)) if self.holds.len() < MAX_EVENTS => {
-                let from = u64::try_from(*from).unwrap_or(0);
-                self.holds.insert(name.clone(), from);
-            }
-            _ => {
-                self.holds.remove(name);
-            }
-        }
-    }
-
     /// Reports the age of the newest record, and whether that is silence: a boot that did not stop
     /// records something at each heartbeat.
     fn age(&mut self, findings: &mut Findings) {
@@ -549,7 +561,7 @@ impl Trail {
     fn administration(&mut self, index: u64, record: &AuditRecord, findings: &mut Findings) {
         match &record.action {
             AuditAction::AdminPruned => self.pruning(index, record, findings),
-            AuditAction::AdminHeld => self.hold(record),
+            AuditAction::AdminHeld => self.holds.held(index, record, findings),
             AuditAction::AdminKeyRotated => self.rotation(index, record, findings),
             _ => {}
         }
@@ -576,13 +588,7 @@ impl Trail {
             findings.add(Finding::failure(Class::Administration, text).at(index));
             return;
         };
-        let mut broken: Vec<_> = self
-            .holds
-            .iter()
-            .filter(|(_, from)| **from <= last)
-            .collect();
-        broken.sort();
-        for (name, from) in broken {
+        for (name, from) in self.holds.keeping(last) {
             let text = format!(
                 "entries up to {last} were removed, although the hold {name:?} keeps those from {from} on and was not lifted"
             );

@@ -55,7 +55,7 @@ pub fn verify(
     older.found(source, size, &trust, &mut found);
 
     let mut figures = Figures::default();
-    let mut trail = Trail::new(options.rules());
+    let mut trail = Trail::new(options.rules()).with_openings(&options.openings);
     let mut removed = Removed::default();
     if let Some(checkpoint) = &stated {
         let mut check = Check {
@@ -99,6 +99,7 @@ pub fn verify(
         TrailKind::Ledger,
         trail,
         Some(&trust),
+        size,
         found,
     );
     report.checkpoint = checkpoint;
@@ -192,10 +193,11 @@ impl Check<'_> {
             self.trail.gap(&mut self.found.findings);
         }
         let known = self.trail.rotations.len();
-        for (index, record) in (first..).zip(scanned.records.iter()) {
-            if let Some(record) = record {
+        for (index, entry) in (first..).zip(scanned.records.iter()) {
+            if let Some(entry) = entry {
                 self.figures.records = self.figures.records.saturating_add(1);
-                self.trail.feed(index, record, &mut self.found.findings);
+                self.trail
+                    .feed_entry(index, &entry, &mut self.found.findings);
             }
         }
         // In time for the comparison: a hand-over is larger than the record of the change.

@@ -28,7 +28,7 @@ use crate::older::OlderCheckpoints;
 use crate::options::Options;
 use crate::report::parts::{checkpoint_report, keys_report};
 use crate::report::{Figures, Report, TrailKind};
-use crate::scan::entry::read_entry;
+use crate::scan::entry::{Entry, read_entry};
 use crate::sources::Files;
 use crate::sources::limits::Deadline;
 use crate::trail::Trail;
@@ -84,7 +84,7 @@ pub fn verify_lines(
         trust,
         older: OlderCheckpoints::collect(&Files::default(), &options.against)?,
         hand_overs: hand_overs_in(checkpoint),
-        trail: Trail::new(options.rules()),
+        trail: Trail::new(options.rules()).with_openings(&options.openings),
         figures: Figures::default(),
         found: Outcome::default(),
         strict: options.strict,
@@ -272,10 +272,15 @@ impl Check {
             return;
         }
         match read_entry(entry) {
-            Ok(record) => {
+            Ok((record, personal)) => {
                 self.figures.records = self.figures.records.saturating_add(1);
                 let known = self.trail.rotations.len();
-                self.trail.feed(index, &record, &mut self.found.findings);
+                let entry = Entry {
+                    record: &record,
+                    personal,
+                };
+                self.trail
+                    .feed_entry(index, &entry, &mut self.found.findings);
                 for key in self.trail.given_up_since(known) {
                     self.older.hand_over(key, &self.hand_overs, &mut self.found);
                 }
@@ -541,6 +546,7 @@ impl Check {
             TrailKind::Lines,
             self.trail,
             Some(&self.trust),
+            size,
             self.found,
         );
         report.checkpoint = checkpoint;

@@ -7,6 +7,7 @@ mod text;
 use serde::Serialize;
 
 use crate::finding::Finding;
+use crate::personal::PersonalReport;
 
 /// The answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -71,6 +72,8 @@ pub struct Report {
     pub older: OlderReport,
     /// Sessions and boots.
     pub sessions: Sessions,
+    /// Personal fields on record, and the answers about them.
+    pub personal: PersonalReport,
     /// Prunings on record.
     pub pruned: Vec<PrunedReport>,
     /// Rotations on record.

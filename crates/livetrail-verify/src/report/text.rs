@@ -45,6 +45,7 @@ impl fmt::Display for Report {
             ))?,
         }
         self.sessions(f)?;
+        self.personal.write(f)?;
         self.findings(f, Severity::Remark, "Remarks", self.remarks)?;
         if !self.notes.is_empty() {
             f.title(format_args!("Notes"))?;

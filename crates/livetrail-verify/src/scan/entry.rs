@@ -5,20 +5,81 @@
 //! that the checks need are kept. Other entries go to [`parse_canonical`]; a test compares the two.
 
 use livetrail_record::{
-    AuditAction, AuditRecord, Outcome, Reason, RecordError, RecordView, parse_canonical,
+    AuditAction, AuditRecord, Outcome, Reason, RecordError, RecordView, Value, parse_canonical,
 };
 
-/// The record in an entry, as far as the checks need it.
+/// An entry, as far as the checks need it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Entry<'a> {
+    pub(crate) record: &'a AuditRecord,
+    pub(crate) personal: PersonalPart,
+}
+
+/// Bytes of a commitment in base64.
+pub(crate) const COMMITMENT_BYTES: usize = 44;
+
+/// What an entry of schema 2 has of personal fields. In older entries nothing is checked: they have
+/// the fields in clear, and `personal` would be a field of their own.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct PersonalPart {
+    /// The commitment, in base64.
+    pub(crate) commitment: Option<[u8; COMMITMENT_BYTES]>,
+    /// A field that must not be in the entry.
+    pub(crate) in_clear: Option<&'static str>,
+}
+
+/// The first schema whose entries have commitments in place of personal fields.
+const COMMITTING_SCHEMA: u32 = 2;
+
+impl PersonalPart {
+    #[inline]
+    fn of_view(view: &RecordView<'_>) -> Self {
+        if view.v < COMMITTING_SCHEMA {
+            return Self::default();
+        }
+        let has = [view.principal, view.peer, view.user_agent].map(|text| text.is_some());
+        Self::new(view.personal, has)
+    }
+
+    pub(crate) fn of_record(record: &AuditRecord) -> Self {
+        if record.v < COMMITTING_SCHEMA {
+            return Self::default();
+        }
+        let commitment = match record.extra.get("personal") {
+            Some(Value::Text(text)) => Some(text.as_str()),
+            _ => None,
+        };
+        let fields = [&record.principal, &record.peer, &record.user_agent];
+        Self::new(commitment, fields.map(Option::is_some))
+    }
+
+    fn new(commitment: Option<&str>, [principal, peer, user_agent]: [bool; 3]) -> Self {
+        Self {
+            // The reader has checked that it is 32 bytes in base64.
+            commitment: commitment.and_then(|text| text.as_bytes().try_into().ok()),
+            in_clear: match (principal, peer, user_agent) {
+                (true, _, _) => Some("principal"),
+                (_, true, _) => Some("peer"),
+                (_, _, true) => Some("user_agent"),
+                (false, false, false) => None,
+            },
+        }
+    }
+}
+
+/// The record in an entry, as far as the checks need it, and its personal part.
 ///
 /// # Errors
 /// Those of [`parse_canonical`].
-pub(crate) fn read_entry(entry: &[u8]) -> Result<AuditRecord, RecordError> {
+pub(crate) fn read_entry(entry: &[u8]) -> Result<(AuditRecord, PersonalPart), RecordError> {
     let Some(view) = RecordView::parse(entry) else {
-        return parse_canonical(entry);
+        let record = parse_canonical(entry)?;
+        let personal = PersonalPart::of_record(&record);
+        return Ok((record, personal));
     };
     let mut record = AuditRecord::new(AuditAction::Heartbeat, "");
     take_needed(&mut record, &view);
-    Ok(record)
+    Ok((record, PersonalPart::of_view(&view)))
 }
 
 /// The records of a bundle, as far as the checks need them. The next bundle reuses their memory.
@@ -33,6 +94,7 @@ pub(crate) struct Records {
 struct Slot {
     /// A plain entry's record. It stays when the entry is not plain, for the next bundle.
     plain: AuditRecord,
+    personal: PersonalPart,
     found: Found,
 }
 
@@ -57,6 +119,7 @@ impl Records {
         if self.slots.len() == self.count {
             self.slots.push(Slot {
                 plain: AuditRecord::new(AuditAction::Heartbeat, ""),
+                personal: PersonalPart::default(),
                 found: Found::NoRecord,
             });
         }
@@ -68,9 +131,9 @@ impl Records {
         }
     }
 
-    /// The record of each entry, or `None` for an entry that is not a record.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = Option<&AuditRecord>> {
-        self.slots.iter().take(self.count).map(Slot::record)
+    /// Each entry, or `None` for one that is not a record.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Option<Entry<'_>>> {
+        self.slots.iter().take(self.count).map(Slot::entry)
     }
 
     pub(crate) const fn is_empty(&self) -> bool {
@@ -84,19 +147,28 @@ impl Slot {
         self.found = match RecordView::parse(entry) {
             Some(view) => {
                 take_needed(&mut self.plain, &view);
+                self.personal = PersonalPart::of_view(&view);
                 Found::Plain
             }
-            None => Found::General(Box::new(parse_canonical(entry)?)),
+            None => {
+                let record = parse_canonical(entry)?;
+                self.personal = PersonalPart::of_record(&record);
+                Found::General(Box::new(record))
+            }
         };
         Ok(())
     }
 
-    fn record(&self) -> Option<&AuditRecord> {
-        match &self.found {
-            Found::Plain => Some(&self.plain),
-            Found::General(record) => Some(record),
-            Found::NoRecord => None,
-        }
+    fn entry(&self) -> Option<Entry<'_>> {
+        let record = match &self.found {
+            Found::Plain => &self.plain,
+            Found::General(record) => record,
+            Found::NoRecord => return None,
+        };
+        Some(Entry {
+            record,
+            personal: self.personal,
+        })
     }
 }
 
@@ -204,7 +276,7 @@ mod tests {
         for action in ["event", "records_dropped", "play_denied"] {
             let entry = full(action);
             let whole = parse_canonical(&entry).unwrap();
-            let kept = read_entry(&entry).unwrap();
+            let (kept, _) = read_entry(&entry).unwrap();
             let empty = AuditRecord::new(AuditAction::Heartbeat, "");
             for field in Field::ALL {
                 let is_needed = !NOT_NEEDED.contains(&field.name())
@@ -221,12 +293,52 @@ mod tests {
     }
 
     #[test]
+    fn the_personal_part_is_the_same_whichever_reader_reads_the_entry() {
+        let commitment = format!("{}=", "A".repeat(43));
+        for v in [1, 2, 3] {
+            for fields in [
+                format!(r#""personal":"{commitment}","#),
+                r#""peer":"p","#.to_owned(),
+                format!(r#""peer":"p","personal":"{commitment}","principal":"p","#),
+            ] {
+                let (before, after) = (r#"{"action":"play_started","app":"live","#, r#""ts_ms":1"#);
+                let plain = format!(r#"{before}{fields}{after},"v":{v}}}"#);
+                let general = format!(r#"{before}"by":"\"",{fields}{after},"v":{v}}}"#);
+                let [plain, general] = [plain, general].map(|entry| {
+                    let (record, part) = read_entry(entry.as_bytes()).unwrap();
+                    assert_eq!(record.v, v);
+                    part
+                });
+                assert_eq!(plain, general, "{v} {fields}");
+                assert_eq!(plain == PersonalPart::default(), v == 1);
+                if v > 1 {
+                    assert_eq!(plain.commitment.is_some(), fields.contains(&commitment));
+                    let in_clear =
+                        ["peer", "principal"].map(|name| fields.contains(&format!("\"{name}\"")));
+                    assert_eq!(plain.in_clear.is_some(), in_clear.contains(&true));
+                }
+            }
+        }
+        // 31 bytes, and another spelling of 32.
+        for wrong in ["A".repeat(40) + "AA==", "A".repeat(42) + "B="] {
+            let entry =
+                format!(r#"{{"action":"a","app":"","personal":"{wrong}","ts_ms":1,"v":2}}"#);
+            assert!(read_entry(entry.as_bytes()).is_err(), "{wrong}");
+            let entry = entry.replace("\"v\":2", "\"v\":1");
+            assert!(read_entry(entry.as_bytes()).is_ok(), "a field of its own");
+        }
+    }
+
+    #[test]
     fn what_is_not_plain_is_read_as_well_and_what_is_no_record_is_refused() {
         for entry in [
             br#"{"action":"a\"b","app":"a","ts_ms":1,"v":1}"#.as_slice(),
             br#"{"action":"heartbeat","app":"","later":true,"ts_ms":1,"v":2}"#,
         ] {
-            assert_eq!(read_entry(entry), parse_canonical(entry));
+            assert_eq!(
+                read_entry(entry).map(|(record, _)| record),
+                parse_canonical(entry)
+            );
             assert!(read_entry(entry).is_ok());
         }
         assert!(read_entry(br#"{"app":"a","action":"heartbeat","ts_ms":1,"v":1}"#).is_err());
@@ -256,7 +368,12 @@ mod tests {
                     let expected = read_entry(entry);
                     assert_eq!(result, expected.as_ref().map(drop).map_err(Clone::clone));
                     let found: Vec<_> = records.iter().collect();
-                    assert_eq!(found, [expected.as_ref().ok()]);
+                    let expected = expected.as_ref().ok();
+                    let expected = expected.map(|(record, personal)| Entry {
+                        record,
+                        personal: *personal,
+                    });
+                    assert_eq!(found, [expected]);
                     for slot in &records.slots {
                         let kept = slot.plain.app.capacity();
                         assert!(kept <= 2 * MAX_KEPT_TEXT_BYTES || kept == 9_000, "{kept}");

@@ -8,6 +8,7 @@ use std::process::{Command, Output};
 use livetrail_record::encode_line;
 use livetrail_verify::Files;
 
+use crate::personal::committed;
 use crate::support::{Keys, keys, story};
 
 fn write(files: &Files, dir: &Path) {
@@ -149,6 +150,7 @@ fn the_report_for_programs_keeps_its_names() {
             "kind",
             "notes",
             "older",
+            "personal",
             "place",
             "problems",
             "pruned",
@@ -354,6 +356,48 @@ fn a_receipt_is_checked_with_nothing_but_the_record_and_the_keys() {
         run(&["trail", "--proof", &receipt, "--record", &record]).0,
         2
     );
+}
+
+#[test]
+fn openings_from_files_and_questions_from_the_command_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let (log, openings) = committed(&story(300), 0);
+    let trail = dir.path().join("trail");
+    write(&log.files(&keys()), &trail);
+    let opening = openings[41].as_ref().unwrap();
+    let session = opening.session().to_string();
+    let opening = String::from_utf8(opening.to_json()).unwrap();
+    let line = |index| format!("{{\"index\":{index},\"opening\":{opening}}}\n");
+    std::fs::write(at("right"), line(41)).unwrap();
+    std::fs::write(at("wrong"), line(43)).unwrap();
+    std::fs::write(at("invalid"), "{}").unwrap();
+    let (trail, vkey) = (trail.to_str().unwrap(), keys().vkey().to_string());
+    let check = |more: &[&str]| run(&[&[trail, "--vkey", &vkey], more].concat());
+
+    let (code, out, err) = check(&["--opening", &at("right"), "--personal-of", &session, "43"]);
+    assert_eq!((code, err.as_str()), (0, ""), "{out}");
+    for words in [
+        "right: shown, matches entry 41",
+        "    peer        192.0.2.7:4711",
+        &format!("session {session}: kept back: entry 41"),
+        "entry 43: kept back",
+    ] {
+        assert!(out.contains(words), "{words} in {out}");
+    }
+    let (code, out, _) = check(&["--opening", &at("right"), &at("wrong"), "--json"]);
+    let report: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(code, 1, "{out}");
+    assert_eq!(report["findings"][0]["class"], "personal");
+    assert_eq!(report["personal"]["answers"][1]["answer"], "does_not_match");
+    for wrong in [
+        &["--opening", &at("invalid")][..],
+        &["--opening", &at("nothing")],
+        &["--personal-of", "-1"],
+        &["--personal-of", "somebody"],
+    ] {
+        assert_eq!(check(wrong).0, 2, "{wrong:?}");
+    }
 }
 
 #[test]

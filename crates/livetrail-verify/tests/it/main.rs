@@ -8,6 +8,7 @@ mod given_up;
 mod hostile;
 mod judged;
 mod lines;
+mod personal;
 mod proof;
 mod site;
 mod sound;
