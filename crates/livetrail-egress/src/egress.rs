@@ -13,7 +13,7 @@ use crate::{
     socket::Socket,
     thread::{Command, Thread, ThreadHandle},
     unwritten::Unwritten,
-    viewer::ViewerHandle,
+    viewer::{Attaching, ViewerHandle},
 };
 
 /// Without a send interval, viewers of one stream that one thread serves before the next thread
@@ -126,9 +126,7 @@ impl<F: Format> Egress<F> {
     /// Attaches a viewer, whose socket gets `first` before any frame. `None` when the threads are
     /// full or have stopped: the session has then ended.
     ///
-    /// This is not cancel safe: if the future is dropped, the session ends, or, if the thread has
-    /// just attached the viewer, it goes on until its stream ends or a write fails. Needs no
-    /// runtime: each thread has its own.
+    /// If the future is dropped, the session ends. Needs no runtime: each thread has its own.
     pub async fn attach(
         &self,
         playback: Playback,
@@ -142,14 +140,15 @@ impl<F: Format> Egress<F> {
         let signal = Arc::new(WriteSignal::default());
         let mut unwritten = Unwritten::new(variant);
         unwritten.push(&first);
-        let (reply, attached) = oneshot::channel();
+        let (reply, answer) = oneshot::channel();
+        let mut attaching = Attaching::new(answer, thread.clone());
         let command = Command::Attach {
             playback: Box::new(playback),
             socket: Socket::new(stream.clone(), unwritten, variant, signal.clone()),
             reply,
         };
         thread.commands.send(command).await.ok()?;
-        let viewer = attached.await.ok().flatten()?;
+        let viewer = attaching.viewer().await?;
         Some(ViewerHandle::new(viewer, thread, stream, signal, placed))
     }
 }

@@ -55,6 +55,15 @@ pub(crate) struct ThreadHandle<F: Format> {
     pub(crate) abandoned: Arc<Abandoned>,
 }
 
+impl<F: Format> ThreadHandle<F> {
+    /// Detaches a viewer without waiting for space in the channel.
+    pub(crate) fn abandon(&self, viewer: ViewerId) {
+        self.abandoned.add(viewer);
+        // If the channel is full, the thread is awake and handles its commands.
+        let _ = self.commands.try_send(Command::CollectAbandoned);
+    }
+}
+
 impl<F: Format> Clone for ThreadHandle<F> {
     fn clone(&self) -> Self {
         Self {

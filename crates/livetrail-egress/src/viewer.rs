@@ -131,12 +131,41 @@ impl<F: Format> ViewerHandle<F> {
 }
 
 impl<F: Format> Drop for ViewerHandle<F> {
-    /// An aborted connection has not detached its viewer, and cannot wait for space in the channel.
+    /// An aborted connection has not detached its viewer.
     fn drop(&mut self) {
         if !self.is_detached {
-            self.thread.abandoned.add(self.viewer);
-            // If the channel is full, the thread is awake and handles its commands.
-            let _ = self.thread.commands.try_send(Command::CollectAbandoned);
+            self.thread.abandon(self.viewer);
+        }
+    }
+}
+
+/// The thread's answer when a viewer is attached. A viewer in an answer that nobody takes leaves
+/// the thread.
+pub(crate) struct Attaching<F: Format> {
+    answer: oneshot::Receiver<Option<ViewerId>>,
+    thread: ThreadHandle<F>,
+}
+
+impl<F: Format> Attaching<F> {
+    pub(crate) const fn new(
+        answer: oneshot::Receiver<Option<ViewerId>>,
+        thread: ThreadHandle<F>,
+    ) -> Self {
+        Self { answer, thread }
+    }
+
+    /// The viewer, or `None` if the thread did not take it. Cancel safe.
+    pub(crate) async fn viewer(&mut self) -> Option<ViewerId> {
+        (&mut self.answer).await.ok().flatten()
+    }
+}
+
+impl<F: Format> Drop for Attaching<F> {
+    fn drop(&mut self) {
+        // From now on the thread keeps no viewer whose answer it cannot send.
+        self.answer.close();
+        if let Ok(Some(viewer)) = self.answer.try_recv() {
+            self.thread.abandon(viewer);
         }
     }
 }
@@ -156,26 +185,57 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn a_viewer_whose_detaching_is_given_up_before_it_is_sent_leaves_the_thread() {
+    /// Some viewer, which has left its shard already.
+    async fn viewer(key: &StreamKey) -> ViewerId {
         let engine = Engine::builder()
             .application(AppSpec::new("live"))
             .build()
             .unwrap();
-        let key = StreamKey::parse("live", "cam").unwrap();
         let attempt = || Attempt::new(key.clone(), "test");
         let _publication = engine.publish(attempt()).await.unwrap();
         let playback = engine.play(attempt()).await.unwrap();
-        let viewer = Shard::new().attach(playback, ()).unwrap();
+        Shard::new().attach(playback, ()).unwrap()
+    }
+
+    fn thread() -> (ThreadHandle<Nothing>, mpsc::Receiver<Command<Nothing>>) {
+        let (commands, inbox) = mpsc::channel(1);
+        let abandoned = Arc::default();
+        (
+            ThreadHandle {
+                commands,
+                abandoned,
+            },
+            inbox,
+        )
+    }
+
+    #[tokio::test]
+    async fn a_viewer_whose_attaching_is_given_up_after_the_answer_leaves_the_thread() {
+        let viewer = viewer(&StreamKey::parse("live", "cam").unwrap()).await;
+        let (thread, _inbox) = thread();
+        let abandoned = thread.abandoned.clone();
+        for (is_taken, left) in [(true, vec![]), (false, vec![viewer])] {
+            let (reply, answer) = oneshot::channel();
+            let mut attaching = Attaching::new(answer, thread.clone());
+            reply.send(Some(viewer)).unwrap();
+            if is_taken {
+                assert_eq!(attaching.viewer().await, Some(viewer));
+            }
+            drop(attaching);
+            assert_eq!(abandoned.take(), left);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_viewer_whose_detaching_is_given_up_before_it_is_sent_leaves_the_thread() {
+        let key = StreamKey::parse("live", "cam").unwrap();
+        let viewer = viewer(&key).await;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let stream = TcpStream::connect(listener.local_addr().unwrap()).await;
-        let (commands, _inbox) = mpsc::channel(1);
+        let (thread, _inbox) = thread();
         // The channel is full.
-        assert!(commands.try_send(Command::CollectAbandoned).is_ok());
-        let thread = ThreadHandle::<Nothing> {
-            commands,
-            abandoned: Arc::default(),
-        };
+        let filled = thread.commands.try_send(Command::CollectAbandoned);
+        assert!(filled.is_ok());
         let abandoned = thread.abandoned.clone();
         let handle = ViewerHandle::new(
             viewer,

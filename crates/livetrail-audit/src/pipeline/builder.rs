@@ -158,7 +158,7 @@ impl AuditPipelineBuilder {
 
     /// Sets the number of records in the queue: 65,536 by default, at most 2^24; 0 means 1.
     ///
-    /// Each slot takes 112 bytes. There are additional slots: an eighth of this number, only for
+    /// Each slot takes 96 bytes. There are additional slots: an eighth of this number, only for
     /// ends and operators' records, and 64 to 8,192 for refused attempts.
     #[must_use]
     pub const fn capacity(mut self, records: usize) -> Self {

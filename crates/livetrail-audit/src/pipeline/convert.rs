@@ -102,15 +102,6 @@ pub(crate) fn part_of(action: &AuditAction) -> Part {
     }
 }
 
-/// The refused action of a transition, and the reason.
-pub(crate) fn refusal(kind: &StreamEventKind) -> Option<(Refused, &str)> {
-    match kind {
-        StreamEventKind::PublishDenied { reason, .. } => Some((Refused::Publish, reason.label())),
-        StreamEventKind::PlayDenied { reason, .. } => Some((Refused::Play, reason.label())),
-        _ => None,
-    }
-}
-
 /// The action of a transition. A transition without an action of its own becomes a free-form event.
 pub(crate) const fn action_of(kind: &StreamEventKind) -> Option<AuditAction> {
     Some(match kind {

@@ -26,7 +26,7 @@
 use std::sync::Arc;
 
 use crossbeam_queue::{ArrayQueue, SegQueue};
-use livetrail_engine::{SessionContext, StreamEvent, StreamEventKind};
+use livetrail_engine::{SessionContext, StreamEvent};
 use livetrail_record::{AuditAction, AuditRecord, LossKind};
 use uuid::Uuid;
 
@@ -37,6 +37,7 @@ use super::lanes::{RefusalLane, Unrecorded};
 use super::loss::LossBanks;
 use super::refusals::Refused;
 use super::sync::{AtomicU64, Ordering};
+use super::transition::Transition;
 
 /// The bit in `next` that says that the pipeline is closed.
 pub(crate) const CLOSED: u64 = 1 << 63;
@@ -65,7 +66,7 @@ pub(crate) struct Offered {
 #[derive(Debug)]
 pub(crate) enum What {
     Transition {
-        kind: StreamEventKind,
+        kind: Transition,
         context: Arc<SessionContext>,
     },
     Record(Box<AuditRecord>),
@@ -83,7 +84,7 @@ impl What {
     /// The part that the record has in its session or for the server.
     pub(crate) fn part(&self) -> Part {
         match self {
-            Self::Transition { kind, .. } => convert::part_of_event(kind),
+            Self::Transition { kind, .. } => kind.part(),
             Self::Record(record) => convert::part_of(&record.action),
         }
     }
@@ -457,7 +458,7 @@ fn transition(seq: u64, event: &StreamEvent) -> Offered {
         ts_ms: event.ts_ms,
         mono_ms: event.mono_ms,
         what: What::Transition {
-            kind: event.kind.clone(),
+            kind: Transition::of(&event.kind),
             context: Arc::clone(&event.context),
         },
     }
@@ -471,7 +472,7 @@ fn kind_of(what: &What) -> LossKind {
     match what {
         // A transition without an action of its own becomes a free-form event.
         What::Transition { kind, .. } => {
-            convert::action_of(kind).map_or(LossKind::Event, |action| LossKind::of(&action))
+            convert::action_of(&kind.kind()).map_or(LossKind::Event, |action| LossKind::of(&action))
         }
         What::Record(record) => LossKind::of(&record.action),
     }
@@ -484,7 +485,7 @@ mod tests {
     #[test]
     fn a_place_in_the_queue_costs_what_the_builder_says() {
         // The queue adds a counter to each slot.
-        assert_eq!(size_of::<Offered>() + size_of::<usize>(), 112);
+        assert_eq!(size_of::<Offered>() + size_of::<usize>(), 96);
     }
 
     #[test]

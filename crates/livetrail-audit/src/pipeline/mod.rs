@@ -16,6 +16,7 @@ mod refusals;
 mod sessions;
 mod shared;
 mod timer;
+mod transition;
 mod worker;
 
 /// The atomics of the hot path. A model checker replaces them with its own.

@@ -4,7 +4,6 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use livetrail_record::{AuditAction, AuditRecord, Reason};
 
-use crate::pipeline::convert;
 use crate::pipeline::intake::{Offered, What};
 
 /// The addresses of one party: an IPv4 address, or an IPv6 network of 64 bits.
@@ -86,7 +85,7 @@ impl<'a> Attempt<'a> {
         let ts_ms = offered.ts_ms;
         match &offered.what {
             What::Transition { kind, context, .. } => {
-                let (what, reason) = convert::refusal(kind)?;
+                let (what, reason) = kind.refusal()?;
                 Some(Self {
                     what,
                     app: context.key.app.as_str(),

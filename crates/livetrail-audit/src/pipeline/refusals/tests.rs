@@ -9,6 +9,7 @@ use livetrail_record::AuditAction;
 
 use super::*;
 use crate::pipeline::intake::What;
+use crate::pipeline::transition::Transition;
 
 const START: u64 = 1_763_805_600_000;
 
@@ -44,7 +45,7 @@ impl Bench {
             ts_ms: event.ts_ms,
             mono_ms: 0,
             what: What::Transition {
-                kind: event.kind.clone(),
+                kind: Transition::of(&event.kind),
                 context: Arc::clone(&event.context),
             },
         };

@@ -176,7 +176,7 @@ impl Worker {
         let (seq, ts_ms, mono_ms) = (offered.seq, offered.ts_ms, offered.mono_ms);
         let (mut record, context) = match offered.what {
             What::Transition { kind, context } => {
-                let mut record = convert::record_of(&kind, &context);
+                let mut record = convert::record_of(&kind.kind(), &context);
                 record.session = Some(context.session.as_uuid());
                 record.ts_ms = ts_ms;
                 record.mono_ms = Some(mono_ms);
@@ -208,7 +208,7 @@ impl Worker {
         let in_full = || {
             let mut record = match &offered.what {
                 What::Transition { kind, context } => {
-                    let mut record = convert::record_of(kind, context);
+                    let mut record = convert::record_of(&kind.kind(), context);
                     record.session = Some(context.session.as_uuid());
                     record
                 }
