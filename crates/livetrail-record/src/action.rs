@@ -314,6 +314,9 @@ actions! {
     /// The sink `sink` has less than it had: entries `first_index` to `next_index` (without that
     /// one) are gone there.
     AdminReplicaWentBack = "admin_replica_went_back", Apart, Operator, Warning;
+    /// The sink `sink` gets personal data in clear that nobody can erase there, as its settings
+    /// accept. At each start.
+    AdminSinkUnerasable = "admin_sink_unerasable", Apart, Operator, Warning;
 }
 
 impl AuditAction {

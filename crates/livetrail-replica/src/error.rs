@@ -108,6 +108,16 @@ pub enum ReplicaError {
         /// The first index after the gap that is there.
         to: u64,
     },
+    /// Erasures can no longer be read, and the sink may hold openings that they name. Permanent.
+    #[error(
+        "erasures in entries {from} to {to} (exclusive) were pruned before this sink had applied them: remove all openings of this log from it, with their cursor"
+    )]
+    ErasuresMissing {
+        /// The first index that the sink has not applied.
+        from: u64,
+        /// The first index after it that is there.
+        to: u64,
+    },
     /// The sink holds another entry at this index than the ledger. Fork.
     #[error("entry {index} differs: the ledger has the leaf hash {ours}, the sink {theirs}")]
     Fork {
@@ -150,6 +160,9 @@ pub enum ReplicaError {
         /// The cause.
         source: Option<BoxError>,
     },
+    /// The openings could not be read. Passing.
+    #[error("cannot read the openings of the trail")]
+    Openings(#[source] BoxError),
     /// The ledger could not be read. Passing.
     #[error("cannot read the ledger")]
     Ledger(#[source] livetrail_ledger::LedgerError),
@@ -173,12 +186,14 @@ impl ReplicaError {
             Self::Unavailable { .. }
             | Self::TimedOut { .. }
             | Self::CursorMoved { .. }
+            | Self::Openings(_)
             | Self::Ledger(_) => ErrorClass::Passing,
             Self::Denied { .. }
             | Self::Unsuitable { .. }
             | Self::Certificate { .. }
             | Self::Rejected { .. }
             | Self::GapRefused { .. }
+            | Self::ErasuresMissing { .. }
             | Self::Range(_)
             | Self::Panicked { .. } => ErrorClass::Permanent,
             Self::Fork { .. }

@@ -17,6 +17,9 @@
 //! - **One history.** The same index with other bytes is a fork: the replicator raises an alarm,
 //!   and that sink stops. If a checkpoint has the log's own signature and the ledger contradicts
 //!   it, the ledger stops as well, at a start and while it runs.
+//! - **Erasures follow.** Entries contain no personal data. A sink may keep openings
+//!   ([`PersonalMode`]): then each goes out with its entry, and the replicator applies the erasures
+//!   that the log names, from a cursor of their own ([`ReplicaSink::erase`]).
 //! - **Each sink is asked what it has seen before anything new is signed** ([`ReplicaFloor`],
 //!   [`ReplicaSink::sightings`]).
 
@@ -25,10 +28,12 @@ mod call;
 mod clock;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+mod eraser;
 mod error;
 mod floor;
 mod judge;
 mod options;
+mod personal;
 mod range;
 mod replicas;
 mod replicator;
@@ -44,6 +49,7 @@ pub use floor::ReplicaFloor;
 pub use judge::examine;
 pub use livetrail_ledger::HandOver;
 pub use options::{ReplicaOptions, ReplicaOptionsError};
+pub use personal::{EntryOpening, Erasure, OpeningSource, PersonalMode};
 pub use range::{RangeError, SealedRange};
 pub use replicas::Replicas;
 pub use replicator::{RecordEvent, ReplicaWatch, Replicator};

@@ -40,6 +40,9 @@ pub struct ReplicaOptions {
     pub patience: Duration,
     /// How often to write the local copy of the cursor while it moves. At least 1 ms.
     pub cursor_interval: Duration,
+    /// How old an erasure may be that the sink has not applied. Then it is overdue: an alert. At
+    /// least 1 ms.
+    pub erasure_overdue_after: Duration,
 }
 
 impl Default for ReplicaOptions {
@@ -56,6 +59,7 @@ impl Default for ReplicaOptions {
             recheck_interval: Duration::from_mins(15),
             patience: Duration::from_hours(24),
             cursor_interval: Duration::from_secs(10),
+            erasure_overdue_after: Duration::from_hours(24),
         }
     }
 }
@@ -94,6 +98,9 @@ pub enum ReplicaOptionsError {
     /// The interval between questions for the cursor.
     #[error("recheck_interval is {0:?}; expected at least 1 ms")]
     RecheckInterval(Duration),
+    /// The age at which an erasure is overdue.
+    #[error("erasure_overdue_after is {0:?}; expected at least 1 ms")]
+    ErasureOverdueAfter(Duration),
 }
 
 impl ReplicaOptions {
@@ -114,7 +121,7 @@ impl ReplicaOptions {
             return Err(ReplicaOptionsError::BatchBytes(self.batch_bytes));
         }
         type ErrorOf = fn(Duration) -> ReplicaOptionsError;
-        let spans: [(Duration, ErrorOf); 6] = [
+        let spans: [(Duration, ErrorOf); 7] = [
             (
                 self.attempt_timeout,
                 ReplicaOptionsError::AttemptTimeout as ErrorOf,
@@ -124,6 +131,10 @@ impl ReplicaOptions {
             (self.reprobe_interval, ReplicaOptionsError::ReprobeInterval),
             (self.recheck_interval, ReplicaOptionsError::RecheckInterval),
             (self.cursor_interval, ReplicaOptionsError::CursorInterval),
+            (
+                self.erasure_overdue_after,
+                ReplicaOptionsError::ErasureOverdueAfter,
+            ),
         ];
         let short = |(span, _): &&(Duration, ErrorOf)| *span < Duration::from_millis(1);
         match spans.iter().find(short) {
@@ -160,13 +171,17 @@ mod tests {
             Err(ReplicaOptionsError::BatchBytes(1 << 30))
         );
         type Set = fn(&mut ReplicaOptions, Duration);
-        let spans: [(Set, &str); 6] = [
+        let spans: [(Set, &str); 7] = [
             (|o, span| o.attempt_timeout = span, "attempt_timeout"),
             (|o, span| o.backoff_first = span, "backoff_first"),
             (|o, span| o.backoff_max = span, "backoff_max"),
             (|o, span| o.reprobe_interval = span, "reprobe_interval"),
             (|o, span| o.recheck_interval = span, "recheck_interval"),
             (|o, span| o.cursor_interval = span, "cursor_interval"),
+            (
+                |o, span| o.erasure_overdue_after = span,
+                "erasure_overdue_after",
+            ),
         ];
         for (set, setting) in spans {
             let mut options = sound.clone();

@@ -8,6 +8,8 @@ use livetrail_ledger::HandOver;
 use livetrail_tlog::{Hash, MAX_ENTRY_BYTES, VerifiedCheckpoint, leaf_hash};
 use thiserror::Error;
 
+use crate::personal::EntryOpening;
+
 /// A range of entries in index order that a signed checkpoint covers, with their leaf hashes and
 /// that checkpoint.
 ///
@@ -23,6 +25,8 @@ pub struct SealedRange {
     checkpoint: Arc<VerifiedCheckpoint>,
     note: Bytes,
     hand_overs: Arc<[HandOver]>,
+    /// In order of their indexes.
+    openings: Arc<[EntryOpening]>,
 }
 
 /// Why entries are not a range that a checkpoint covers.
@@ -113,6 +117,7 @@ impl SealedRange {
             checkpoint,
             note,
             hand_overs: Arc::default(),
+            openings: Arc::default(),
         })
     }
 
@@ -121,6 +126,32 @@ impl SealedRange {
     pub fn with_hand_overs(mut self, hand_overs: Arc<[HandOver]>) -> Self {
         self.hand_overs = hand_overs;
         self
+    }
+
+    /// Adds the openings of entries in this range. Others are dropped.
+    #[must_use]
+    pub fn with_openings(mut self, openings: impl IntoIterator<Item = EntryOpening>) -> Self {
+        let indexes = self.first..self.next;
+        let mut openings: Vec<_> = openings.into_iter().collect();
+        openings.retain(|one| indexes.contains(&one.index));
+        openings.sort_by_key(|one| one.index);
+        self.openings = openings.into();
+        self
+    }
+
+    /// The openings of these entries, in order of their indexes. Empty unless the sink's
+    /// [`personal`](crate::ReplicaSink::personal) asks for them. An entry whose opening is erased
+    /// has none.
+    #[must_use]
+    pub fn openings(&self) -> &[EntryOpening] {
+        &self.openings
+    }
+
+    /// The opening of the entry at this index.
+    #[must_use]
+    pub fn opening(&self, index: u64) -> Option<&EntryOpening> {
+        let at = self.openings.binary_search_by_key(&index, |one| one.index);
+        self.openings.get(at.ok()?)
     }
 
     /// Key hand-overs, by size. They belong next to the sink's checkpoints and were not in an
@@ -193,6 +224,8 @@ impl SealedRange {
         let skip = usize::try_from(index.checked_sub(self.first)?).ok()?;
         let entries = self.entries.get(skip..).filter(|left| !left.is_empty())?;
         let leaves = self.leaves.get(skip..)?;
+        let openings = self.openings.partition_point(|one| one.index < index);
+        let openings = self.openings.get(openings..).unwrap_or_default();
         Some(Self {
             first: index,
             next: self.next,
@@ -202,6 +235,25 @@ impl SealedRange {
             checkpoint: Arc::clone(&self.checkpoint),
             note: self.note.clone(),
             hand_overs: Arc::clone(&self.hand_overs),
+            openings: openings.into(),
+        })
+    }
+
+    /// The part before `next`, without hand-overs and openings. `None` if nothing of it is in the
+    /// range.
+    pub(super) fn ending_at(&self, next: u64) -> Option<Self> {
+        let count = usize::try_from(next.min(self.next).checked_sub(self.first)?).ok()?;
+        let entries = self.entries.get(..count).filter(|left| !left.is_empty())?;
+        Some(Self {
+            first: self.first,
+            next: next.min(self.next),
+            entry_bytes: entries.iter().map(Bytes::len).sum(),
+            entries: entries.into(),
+            leaves: self.leaves.get(..count)?.into(),
+            checkpoint: Arc::clone(&self.checkpoint),
+            note: self.note.clone(),
+            hand_overs: Arc::default(),
+            openings: Arc::default(),
         })
     }
 
@@ -224,6 +276,7 @@ impl fmt::Debug for SealedRange {
             .field("origin", &self.origin())
             .field("indexes", &(self.first..self.next))
             .field("entry_bytes", &self.entry_bytes)
+            .field("openings", &self.openings.len())
             .field("checkpoint_size", &self.checkpoint.head().size)
             .finish()
     }

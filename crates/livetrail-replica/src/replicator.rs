@@ -7,18 +7,20 @@ use std::time::Duration;
 
 use livetrail_clock::Clock;
 use livetrail_ledger::{Cursor, HandOver, Handle, Reader};
-use livetrail_record::{AuditAction, AuditRecord, Value, parse_canonical};
+use livetrail_record::{AuditAction, AuditRecord, RecordError, Value, parse_canonical};
 use livetrail_tlog::VerifiedCheckpoint;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Mutex, Notify, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::backoff::Backoff;
 use crate::call::{caught, chain};
 use crate::clock;
+use crate::eraser::{Eraser, Progress};
 use crate::error::{ErrorClass, ReplicaError};
 use crate::floor::source_name;
 use crate::judge::{self, Contradiction};
 use crate::options::{ReplicaOptions, ReplicaOptionsError};
+use crate::personal::{OpeningSource, PersonalMode, opening_of};
 use crate::range::SealedRange;
 use crate::sightings::Sightings;
 use crate::sink::{Gap, ReplicaSink, SinkCursor};
@@ -47,6 +49,11 @@ pub type RecordEvent = Arc<dyn Fn(AuditRecord) + Send + Sync>;
 ///
 /// It writes the local copy of the cursor (`private/cursors/NAME`) after the sink has moved its
 /// own: retention may keep too much, never too little.
+///
+/// If the sink keeps openings ([`ReplicaSink::personal`]), each batch has those of its entries,
+/// from the [`OpeningSource`]. A second loop applies the erasures that the log names. It repeats
+/// steps 2 to 4 with [`ReplicaSink::erasure_cursor`] and [`ReplicaSink::erase`], and pauses on its
+/// own. Retention waits for it as for the entries.
 pub struct Replicator {
     ledger: Handle,
     reader: Arc<Reader>,
@@ -54,17 +61,24 @@ pub struct Replicator {
     options: ReplicaOptions,
     clock: Arc<dyn Clock>,
     event: Option<RecordEvent>,
+    openings: Option<Arc<dyn OpeningSource>>,
     board: Arc<Board>,
     backoff: Backoff,
     closing: watch::Receiver<Option<Instant>>,
     closer: watch::Sender<Option<Instant>>,
     retry: Arc<Notify>,
+    retry_erasures: Arc<Notify>,
+    /// Held during each call of the sink: they come one at a time.
+    turn: Arc<Mutex<()>>,
+    progress: Option<watch::Sender<Progress>>,
     /// The last written local copy of the cursor, and when it was written.
     written: Option<(Cursor, Instant)>,
     /// Whether the sink has answered what it has seen.
     has_answered: bool,
     /// The sink's cursor before this process started, from the local copy.
     known: u64,
+    /// The same, for as long as the sink has not reported its erasure cursor.
+    known_erasures: u64,
 }
 
 /// Why following ended without an error.
@@ -88,6 +102,7 @@ pub struct ReplicaWatch {
     board: Arc<Board>,
     closer: watch::Sender<Option<Instant>>,
     retry: Arc<Notify>,
+    retry_erasures: Arc<Notify>,
 }
 
 impl ReplicaWatch {
@@ -101,6 +116,7 @@ impl ReplicaWatch {
     /// to know.
     pub fn retry(&self) {
         self.retry.notify_one();
+        self.retry_erasures.notify_one();
     }
 
     /// Lets it send what is sealed already, and ends it after `within` at the latest.
@@ -123,8 +139,9 @@ impl Replicator {
     ) -> Result<Self, ReplicaOptionsError> {
         options.check(sink.name())?;
         let (closer, closing) = watch::channel(None);
+        let board = Board::new(sink.name(), sink.delivery(), sink.personal(), &options);
         Ok(Self {
-            board: Arc::new(Board::new(sink.name(), options.required, sink.delivery())),
+            board: Arc::new(board),
             backoff: Backoff::new(options.backoff_first, options.backoff_max),
             ledger,
             reader,
@@ -132,12 +149,17 @@ impl Replicator {
             options,
             clock,
             event: None,
+            openings: None,
             closing,
             closer,
             retry: Arc::default(),
+            retry_erasures: Arc::default(),
+            turn: Arc::default(),
+            progress: None,
             written: None,
             has_answered: false,
             known: 0,
+            known_erasures: 0,
         })
     }
 
@@ -145,6 +167,13 @@ impl Replicator {
     #[must_use]
     pub fn recording(mut self, event: RecordEvent) -> Self {
         self.event = Some(event);
+        self
+    }
+
+    /// Takes the openings of entries from here, for a sink that keeps them.
+    #[must_use]
+    pub fn with_openings(mut self, openings: Arc<dyn OpeningSource>) -> Self {
+        self.openings = Some(openings);
         self
     }
 
@@ -156,6 +185,7 @@ impl Replicator {
             board: Arc::clone(&self.board),
             closer: self.closer.clone(),
             retry: Arc::clone(&self.retry),
+            retry_erasures: Arc::clone(&self.retry_erasures),
         }
     }
 
@@ -166,8 +196,24 @@ impl Replicator {
     /// Outside of a tokio runtime with time.
     pub async fn run(mut self) {
         let mut closing = self.closing.clone();
+        self.hold_retention().await;
+        self.note_clear_copies();
+        let eraser = self.eraser();
+        let both = async {
+            let erasing = async {
+                if let Some(eraser) = eraser {
+                    eraser.run().await;
+                }
+            };
+            let following = async {
+                self.follow_for_ever().await;
+                // The other loop ends when nothing more can come.
+                self.progress = None;
+            };
+            tokio::join!(following, erasing);
+        };
         tokio::select! {
-            () = self.follow_for_ever() => {}
+            () = both => {}
             () = deadline(&mut closing) => {
                 tracing::warn!(sink = self.sink.name(), "closed before the sink had everything; it goes on from its cursor next time");
             }
@@ -176,8 +222,46 @@ impl Replicator {
         self.board.ended();
     }
 
+    /// The loop that applies erasures, if the sink keeps openings from which it can erase.
+    fn eraser(&mut self) -> Option<Eraser> {
+        if self.sink.personal() != PersonalMode::Opening {
+            return None;
+        }
+        let (sender, progress) = watch::channel(Progress::default());
+        self.progress = Some(sender);
+        Some(Eraser {
+            ledger: self.ledger.clone(),
+            reader: Arc::clone(&self.reader),
+            sink: Arc::clone(&self.sink),
+            options: self.options.clone(),
+            clock: Arc::clone(&self.clock),
+            board: Arc::clone(&self.board),
+            backoff: Backoff::new(self.options.backoff_first, self.options.backoff_max),
+            closing: self.closing.clone(),
+            retry: Arc::clone(&self.retry_erasures),
+            turn: Arc::clone(&self.turn),
+            progress,
+            seen: self.known,
+            kept: self.known,
+            pending: Default::default(),
+        })
+    }
+
+    /// Puts on record that the sink gets personal data that nobody can erase there.
+    fn note_clear_copies(&self) {
+        if self.sink.personal() != PersonalMode::Clear {
+            return;
+        }
+        tracing::warn!(
+            sink = self.sink.name(),
+            "the sink gets personal data that cannot be erased there"
+        );
+        let record = AuditRecord::new(AuditAction::AdminSinkUnerasable, "")
+            .with_extra("sink", Value::Text(self.sink.name().to_owned()));
+        self.put_on_record(record);
+    }
+
     async fn follow_for_ever(&mut self) {
-        self.hold_retention().await;
         loop {
             let error = match self.follow().await {
                 Ok(Turn::Again) => continue,
@@ -202,7 +286,10 @@ impl Replicator {
         let cursors = self.ledger.cursors().unwrap_or_default();
         let mut of_it = cursors.iter().filter(|(name, _)| name == self.sink.name());
         match of_it.next() {
-            Some((_, Cursor::Required(next) | Cursor::Optional(next))) => self.known = *next,
+            Some((_, Cursor::Required(next) | Cursor::Optional(next))) => {
+                self.known = *next;
+                self.known_erasures = *next;
+            }
             Some((_, Cursor::Hold(_))) => {}
             None => self.write_cursor(Cursor::Required(0)).await,
         }
@@ -240,6 +327,7 @@ impl Replicator {
         // Hand-overs below this index came with entries that the sink already has.
         let mut attached = next;
         self.board.answered(next);
+        self.tell(|progress| progress.committed = next);
         let mut ahead = None;
         // Whether the last batch ended at its bounds: more entries are then pending.
         let mut is_behind = false;
@@ -260,16 +348,22 @@ impl Replicator {
                 Batch::PrunedBelow(there) => {
                     self.skip(next..there).await?;
                     next = there;
+                    self.tell(|progress| progress.committed = next);
                     continue;
                 }
             };
             self.note_age(&range);
+            let (range, is_whole) = self.with_openings_of(range).await?;
             let range = with_those_due(range, &hand_overs, attached);
-            let (sent, read) = tokio::join!(
-                self.attempt(self.sink.append(&range)),
-                self.read_ahead(range.next())
-            );
+            let (sent, read) = tokio::join!(self.attempt(self.sink.append(&range)), async {
+                if is_whole {
+                    self.read_ahead(range.next()).await
+                } else {
+                    None
+                }
+            });
             sent?;
+            self.tell(|progress| progress.committed(&range));
             next = range.next();
             attached = next;
             is_behind = next < range.checkpoint().head().size;
@@ -378,6 +472,45 @@ impl Replicator {
         Some(self.read(first).await)
     }
 
+    /// Adds the openings of its entries to a range, for a sink that keeps them. The range becomes
+    /// shorter if its openings have more bytes than a batch; `false` says that it did.
+    async fn with_openings_of(
+        &self,
+        range: SealedRange,
+    ) -> Result<(SealedRange, bool), ReplicaError> {
+        let Some(source) = &self.openings else {
+            return Ok((range, true));
+        };
+        if !self.sink.personal().has_openings() {
+            return Ok((range, true));
+        }
+        let (source, most) = (Arc::clone(source), self.options.batch_bytes);
+        blocking(move || {
+            let mut openings = Vec::new();
+            let mut bytes = 0_usize;
+            for (index, entry, _) in range.iter() {
+                if bytes >= most {
+                    let part = range.ending_at(index).unwrap_or_else(|| range.clone());
+                    return Ok((part.with_openings(openings), false));
+                }
+                let opening = opening_of(source.as_ref(), index, entry);
+                if let Some(opening) = opening.map_err(ReplicaError::Openings)? {
+                    bytes = bytes.saturating_add(opening.json().len());
+                    openings.push(opening);
+                }
+            }
+            Ok((range.with_openings(openings), true))
+        })
+        .await?
+    }
+
+    /// Tells the loop that applies erasures.
+    fn tell(&self, change: impl FnOnce(&mut Progress)) {
+        if let Some(progress) = &self.progress {
+            progress.send_modify(change);
+        }
+    }
+
     async fn compare(&self, cursor: &SinkCursor) -> Result<(), ReplicaError> {
         let reader = Arc::clone(&self.reader);
         let checkpoint: VerifiedCheckpoint = self.ledger.checkpoint();
@@ -450,11 +583,13 @@ impl Replicator {
         Ok(())
     }
 
-    /// Calls the sink with a deadline. A panic in the sink becomes an error.
+    /// Calls the sink with a deadline, when no other call of it runs. A panic in the sink becomes
+    /// an error.
     async fn attempt<T>(
         &self,
         call: impl Future<Output = Result<T, ReplicaError>>,
     ) -> Result<T, ReplicaError> {
+        let _turn = self.turn.lock().await;
         let after = self.options.attempt_timeout;
         timeout(after, caught(call))
             .await
@@ -513,7 +648,8 @@ impl Replicator {
             "retention no longer waits for this sink"
         );
         self.record(AuditAction::AdminReplicaLeftBehind, next..self.sealed());
-        self.write_cursor(Cursor::Optional(next)).await;
+        let cursor = self.local_cursor().unwrap_or(Cursor::Optional(next));
+        self.write_cursor(cursor).await;
     }
 
     /// Writes the local copy of the cursor if it is due, or at once if `now` and it is stale.
@@ -538,7 +674,12 @@ impl Replicator {
     }
 
     fn local_cursor(&self) -> Option<Cursor> {
-        let next = self.board.cursor()?;
+        let mut next = self.board.cursor()?;
+        if self.sink.personal() == PersonalMode::Opening {
+            // The records of erasures stay until they are applied.
+            let erased = self.board.erased_up_to().unwrap_or(self.known_erasures);
+            next = next.min(erased);
+        }
         Some(if self.board.is_left_behind() {
             Cursor::Optional(next)
         } else {
@@ -573,14 +714,18 @@ impl Replicator {
     }
 
     fn record(&self, action: AuditAction, indexes: std::ops::Range<u64>) {
-        let Some(event) = &self.event else {
-            return;
-        };
         let number = |index: u64| Value::Integer(i64::try_from(index).unwrap_or(i64::MAX));
         let record = AuditRecord::new(action, "")
             .with_extra("sink", Value::Text(self.sink.name().to_owned()))
             .and_then(|record| record.with_extra("first_index", number(indexes.start)))
             .and_then(|record| record.with_extra("next_index", number(indexes.end)));
+        self.put_on_record(record);
+    }
+
+    fn put_on_record(&self, record: Result<AuditRecord, RecordError>) {
+        let Some(event) = &self.event else {
+            return;
+        };
         match record {
             Ok(record) => event(record),
             Err(error) => tracing::error!(%error, "cannot put a replica's event on record"),
@@ -590,7 +735,7 @@ impl Replicator {
 
 /// The end of a span that starts at `from`. A span longer than a hundred years counts as a hundred
 /// years.
-fn later(from: Instant, span: Duration) -> Instant {
+pub(super) fn later(from: Instant, span: Duration) -> Instant {
     const LONGEST: Duration = Duration::from_secs(100 * 365 * 86_400);
     from.checked_add(span.min(LONGEST)).unwrap_or(from)
 }
@@ -629,7 +774,7 @@ fn with_those_due(range: SealedRange, hand_overs: &[HandOver], attached: u64) ->
     range.with_hand_overs(due.into())
 }
 
-async fn blocking<T: Send + 'static>(
+pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, ReplicaError> {
     tokio::task::spawn_blocking(work)

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
-use crate::{sink::Delivery, status::ReplicaState};
+use crate::{personal::PersonalMode, sink::Delivery, status::ReplicaState};
 
 impl Serialize for ReplicaState {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -19,6 +19,12 @@ impl Serialize for Delivery {
     }
 }
 
+impl Serialize for PersonalMode {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.label())
+    }
+}
+
 pub(crate) fn millis<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_u64(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
 }
@@ -26,11 +32,17 @@ pub(crate) fn millis<S: Serializer>(duration: &Duration, serializer: S) -> Resul
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::options::ReplicaOptions;
     use crate::status::Board;
 
     #[test]
     fn a_status_is_serialized_with_labels_and_milliseconds() {
-        let board = Board::new("archive", true, Delivery::AtLeastOnce);
+        let board = Board::new(
+            "archive",
+            Delivery::AtLeastOnce,
+            PersonalMode::Opening,
+            &ReplicaOptions::default(),
+        );
         board.answered(2);
         assert_eq!(
             serde_json::to_value(board.status(5)).unwrap(),
@@ -50,6 +62,12 @@ mod tests {
                 "left_behind": false,
                 "skipped_records": 0,
                 "went_back": 0,
+                "personal": "opening",
+                "erased_up_to": null,
+                "pending_erasures": 0,
+                "erasure_lag_ms": 0,
+                "erasure_overdue": false,
+                "erasure_error": null,
             })
         );
     }

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use livetrail_tlog::Hash;
 
 use crate::error::ReplicaError;
+use crate::personal::{Erasure, PersonalMode};
 use crate::range::SealedRange;
 use crate::sightings::Sightings;
 
@@ -30,6 +31,10 @@ use crate::sightings::Sightings;
 ///    them.
 /// 5. **Dropping a future is safe at any moment**, like a broken connection: each attempt has a
 ///    deadline.
+/// 6. **What is erased stays erased**, if it keeps openings ([`personal`](Self::personal)).
+///    `append` stores the openings of a range at the latest with its commit. [`erase`](Self::erase)
+///    removes them, is durable when it returns, and moves a cursor of its own. An opening that was
+///    erased and comes again, for example from a second writer, is not there when `append` returns.
 ///
 /// A destination that cannot report what it holds (syslog, a pipe) stores no cursor. Its sink keeps
 /// the cursor in its own file, and moves it only when the destination has accepted the range, as
@@ -129,6 +134,40 @@ pub trait ReplicaSink: Send + Sync + 'static {
             from: gap.missing.start,
             to: gap.missing.end,
         })
+    }
+
+    /// What the sink has of personal data. By default nothing: entries alone.
+    fn personal(&self) -> PersonalMode {
+        PersonalMode::None
+    }
+
+    /// How far the sink has come with the erasures of this log: it has applied those that entries
+    /// below this index name. The destination holds this cursor, next to the openings: if an older
+    /// copy of it is restored, it gets the later erasures again. A sink that has never kept an
+    /// opening of this log has nothing to erase, and reports the cursor of its entries.
+    ///
+    /// A sink is asked only if [`personal`](Self::personal) is [`PersonalMode::Opening`].
+    ///
+    /// # Errors
+    /// The sink cannot be asked.
+    async fn erasure_cursor(&self, origin: &str) -> Result<u64, ReplicaError> {
+        let _ = origin;
+        Ok(0)
+    }
+
+    /// Removes openings for good, and moves the erasure cursor to the end of the span, unless it is
+    /// beyond that. Both are durable when it returns. To remove what is not there changes nothing:
+    /// the replicator repeats a call after any error, and after the cursor went back.
+    ///
+    /// The entries stay: they contain no personal data.
+    ///
+    /// # Errors
+    /// [`ReplicaError::CursorMoved`] if the span begins behind the erasure cursor, so that the sink
+    /// would miss erasures; and the destination's errors. By default:
+    /// [`ReplicaError::Unsuitable`].
+    async fn erase(&self, erasure: &Erasure) -> Result<(), ReplicaError> {
+        let _ = erasure;
+        Err(ReplicaError::unsuitable("this sink cannot erase"))
     }
 
     /// Checks whether the destination could take entries now: it is reachable, the login works, and

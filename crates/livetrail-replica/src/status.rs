@@ -8,6 +8,8 @@ use tokio::time::Instant;
 
 use crate::clock;
 use crate::error::ErrorClass;
+use crate::options::ReplicaOptions;
+use crate::personal::PersonalMode;
 use crate::sink::Delivery;
 
 /// The status of one replica.
@@ -54,6 +56,23 @@ pub struct ReplicaStatus {
     pub skipped_records: u64,
     /// How many times since the start it held less than before.
     pub went_back: u64,
+    /// What the sink has of personal data.
+    pub personal: PersonalMode,
+    /// The sink has applied all erasures that entries below this index name. `None` if it keeps no
+    /// openings from which it could erase, and until it has answered once.
+    pub erased_up_to: Option<u64>,
+    /// Erasures in the log that the sink has not applied, as far as they are read: at most 4,096.
+    pub pending_erasures: u64,
+    /// Age of the oldest of these erasures; zero if there are none.
+    #[cfg_attr(
+        feature = "serde",
+        serde(rename = "erasure_lag_ms", serialize_with = "crate::serialize::millis")
+    )]
+    pub erasure_lag: Duration,
+    /// Whether that age is beyond what the options allow: an alert.
+    pub erasure_overdue: bool,
+    /// The last error of an erasure with its causes; `None` after a success.
+    pub erasure_error: Option<String>,
 }
 
 /// The state of a replica.
@@ -101,6 +120,8 @@ pub(super) struct Board {
     name: String,
     required: bool,
     delivery: Delivery,
+    personal: PersonalMode,
+    erasure_overdue_after: Duration,
     noted: Mutex<Noted>,
 }
 
@@ -118,14 +139,26 @@ struct Noted {
     left_behind: bool,
     skipped_records: u64,
     went_back: u64,
+    erased_up_to: Option<u64>,
+    pending_erasures: usize,
+    /// The age of the oldest erasure that waits, and when that age was read.
+    oldest_erasure: Option<(Duration, Instant)>,
+    erasure_error: Option<String>,
 }
 
 impl Board {
-    pub(super) fn new(name: &str, required: bool, delivery: Delivery) -> Self {
+    pub(super) fn new(
+        name: &str,
+        delivery: Delivery,
+        personal: PersonalMode,
+        options: &ReplicaOptions,
+    ) -> Self {
         Self {
             name: name.to_owned(),
-            required,
+            required: options.required,
             delivery,
+            personal,
+            erasure_overdue_after: options.erasure_overdue_after,
             noted: Mutex::new(Noted {
                 state: ReplicaState::Starting,
                 cursor: None,
@@ -138,6 +171,10 @@ impl Board {
                 left_behind: false,
                 skipped_records: 0,
                 went_back: 0,
+                erased_up_to: None,
+                pending_erasures: 0,
+                oldest_erasure: None,
+                erasure_error: None,
             }),
         }
     }
@@ -184,6 +221,30 @@ impl Board {
         noted.went_back = noted.went_back.saturating_add(1);
     }
 
+    /// All erasures that entries below `up_to` name are applied. `pending` later ones are known,
+    /// the oldest of them with this age.
+    pub(super) fn erased(&self, up_to: u64, pending: usize, oldest: Option<Duration>) {
+        let mut noted = self.noted();
+        noted.erased_up_to = Some(up_to);
+        noted.pending_erasures = pending;
+        noted.oldest_erasure = oldest.map(|age| (age, clock::now()));
+    }
+
+    /// Erasing works.
+    pub(super) fn erasing(&self) {
+        self.noted().erasure_error = None;
+    }
+
+    pub(super) fn erasing_failed(&self, what: String) {
+        let mut noted = self.noted();
+        noted.errors = noted.errors.saturating_add(1);
+        noted.erasure_error = Some(what);
+    }
+
+    pub(super) fn erased_up_to(&self) -> Option<u64> {
+        self.noted().erased_up_to
+    }
+
     /// Returns how long it has been failing.
     pub(super) fn failed(&self, class: ErrorClass, what: String) -> Duration {
         let mut noted = self.noted();
@@ -225,6 +286,9 @@ impl Board {
             Some((age, seen)) if lag_records > 0 => age.saturating_add(seen.elapsed()),
             _ => Duration::ZERO,
         };
+        let erasure_lag = noted.oldest_erasure.map_or(Duration::ZERO, |(age, seen)| {
+            age.saturating_add(seen.elapsed())
+        });
         ReplicaStatus {
             name: self.name.clone(),
             required: self.required,
@@ -243,6 +307,12 @@ impl Board {
             left_behind: noted.left_behind,
             skipped_records: noted.skipped_records,
             went_back: noted.went_back,
+            personal: self.personal,
+            erased_up_to: noted.erased_up_to,
+            pending_erasures: noted.pending_erasures as u64,
+            erasure_lag,
+            erasure_overdue: erasure_lag >= self.erasure_overdue_after,
+            erasure_error: noted.erasure_error.clone(),
         }
     }
 

@@ -1,18 +1,26 @@
 //! A ledger in memory with reproducible entries.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use livetrail_ledger::{
     Class, ExternalFloor, Handle, Identity, Ledger, LedgerError, MemStore, Options, Reader,
     SharedStore,
 };
-use livetrail_record::{AuditAction, AuditRecord, Outcome, Reason, Uuid, encode_canonical_into};
+use livetrail_record::{
+    AuditAction, AuditRecord, EntryContext, Opening, Outcome, Reason, Uuid, Value,
+    encode_canonical_into, encode_entry,
+};
 use livetrail_tlog::{Bundle, TILE_WIDTH};
 
 use super::PATIENCE;
 use crate::ReplicaOptions;
+use crate::error::BoxError;
+use crate::personal::{OpeningSource, opening_of};
 use crate::range::SealedRange;
 use crate::source::{self, Batch};
 
@@ -28,6 +36,18 @@ pub struct TestLog {
     ledger: Ledger,
     reader: Arc<Reader>,
     entries: Mutex<Vec<Bytes>>,
+    openings: Arc<TestOpenings>,
+}
+
+/// The openings of a [`TestLog`], in memory.
+#[derive(Debug, Default)]
+pub struct TestOpenings(Mutex<BTreeMap<[u8; 16], Opening>>);
+
+impl OpeningSource for TestOpenings {
+    fn opening(&self, session: Uuid) -> Result<Option<Opening>, BoxError> {
+        let openings = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(openings.get(session.as_bytes()).cloned())
+    }
 }
 
 impl TestLog {
@@ -71,6 +91,7 @@ impl TestLog {
             ledger,
             reader: Arc::new(Reader::open(store)?),
             entries: Mutex::new(entries),
+            openings: Arc::default(),
         })
     }
 
@@ -144,6 +165,95 @@ impl TestLog {
             .expect("sealed in time");
     }
 
+    /// Adds the first entries of `count` sessions, and keeps their openings. Waits until they are
+    /// sealed. Returns the identifiers of the openings.
+    ///
+    /// # Panics
+    /// If the ledger does not accept them.
+    pub fn add_sessions(&self, count: u64) -> Vec<[u8; 16]> {
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = entries.len() as u64;
+        let mut sessions = Vec::new();
+        let mut new = Vec::new();
+        for index in first..first + count {
+            let session = Uuid::from_u128(0x5e55_1000_0000 + u128::from(index));
+            let record = AuditRecord::new(AuditAction::PlayStarted, "live")
+                .with_ts_ms(1_764_000_000_000 + index * 250)
+                .with_boot(Uuid::from_u128(7))
+                .with_seq(index)
+                .with_session(session)
+                .with_stream("cam")
+                .with_principal(format!("viewer-{index}"))
+                .with_peer(format!("192.0.2.7:{}", 10_000 + index % 50_000))
+                .with_user_agent("a \"player\"");
+            let entry = encode_entry(&record, &EntryContext::new([7; 16])).expect("an entry");
+            let opening = entry.opening.expect("it has personal fields");
+            let mut openings = self
+                .openings
+                .0
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            openings.insert(*session.as_bytes(), opening);
+            sessions.push(*session.as_bytes());
+            new.push(Bytes::from(entry.bytes));
+        }
+        self.append(&mut entries, new);
+        sessions
+    }
+
+    /// Erases these openings: from the log's own ones, and with a record that names them.
+    ///
+    /// # Panics
+    /// If the ledger does not accept it.
+    pub fn erase(&self, sessions: &[[u8; 16]]) {
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let index = entries.len() as u64;
+        let record = AuditRecord::new(AuditAction::from_label("admin_erased"), "")
+            .with_ts_ms(1_764_000_000_000 + index * 250)
+            .with_boot(Uuid::from_u128(7))
+            .with_seq(index)
+            .with_extra("sessions", Value::Text(STANDARD.encode(sessions.concat())))
+            .expect("a field");
+        let entry = encode_entry(&record, &EntryContext::new([7; 16])).expect("an entry");
+        for session in sessions {
+            let mut openings = self
+                .openings
+                .0
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            openings.remove(session);
+        }
+        self.append(&mut entries, vec![Bytes::from(entry.bytes)]);
+    }
+
+    fn append(&self, entries: &mut Vec<Bytes>, new: Vec<Bytes>) {
+        self.ledger.append(Class::Strict, &new).expect("appended");
+        entries.extend(new);
+        self.ledger
+            .wait_sealed(entries.len() as u64, PATIENCE)
+            .expect("sealed in time");
+    }
+
+    /// The openings that are not erased.
+    #[must_use]
+    pub fn openings(&self) -> Arc<TestOpenings> {
+        Arc::clone(&self.openings)
+    }
+
+    /// The identifier and the JSON of each opening that is not erased, in order.
+    #[must_use]
+    pub fn openings_left(&self) -> Vec<([u8; 16], Vec<u8>)> {
+        let openings = self
+            .openings
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let openings = openings.iter();
+        openings
+            .map(|(session, opening)| (*session, opening.to_json()))
+            .collect()
+    }
+
     /// Its origin.
     #[must_use]
     pub fn origin(&self) -> &str {
@@ -186,7 +296,7 @@ impl TestLog {
         }
     }
 
-    /// Some of its entries, with the newest checkpoint.
+    /// Some of its entries, with the newest checkpoint and with their openings.
     ///
     /// # Panics
     /// If they do not exist.
@@ -199,7 +309,14 @@ impl TestLog {
         };
         let checkpoint = Arc::new(self.ledger.checkpoint());
         match source::read(&self.reader, &checkpoint, first, &options) {
-            Ok(Batch::Range(range)) => range,
+            Ok(Batch::Range(range)) => {
+                let source = self.openings.as_ref();
+                let openings: Vec<_> = range
+                    .iter()
+                    .filter_map(|(index, entry, _)| opening_of(source, index, entry).ok()?)
+                    .collect();
+                range.with_openings(openings)
+            }
             other => panic!("entries {first} and on: {other:?}"),
         }
     }

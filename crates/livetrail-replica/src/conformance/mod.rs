@@ -13,6 +13,7 @@
 //! ```
 
 mod access;
+mod erasing;
 mod log;
 mod owner;
 mod place;
@@ -28,6 +29,7 @@ use livetrail_clock::SystemClock;
 use tokio::task::JoinHandle;
 
 pub use access::*;
+pub use erasing::*;
 pub use log::TestLog;
 pub use owner::*;
 pub use place::*;
@@ -242,8 +244,9 @@ impl Following {
         options: ReplicaOptions,
     ) -> Self {
         let clock = Arc::new(SystemClock::new());
-        let replicator =
-            Replicator::new(log.handle(), log.reader(), sink, options, clock).expect("options");
+        let replicator = Replicator::new(log.handle(), log.reader(), sink, options, clock)
+            .expect("options")
+            .with_openings(log.openings());
         Self {
             watch: replicator.watch(),
             task: tokio::spawn(replicator.run()),
@@ -370,6 +373,7 @@ pub fn run_case(case: impl Future<Output = ()>) {
 /// - `server`: sinks with a [`Server`]; or `server_at_least_once` if the cursor is not in the
 ///   destination, where a batch whose reply was lost comes twice.
 /// - `access`: sinks with [`Access`].
+/// - `erasing`: sinks with [`Erasing`]; and `erasing_server`, if they have a [`Server`] as well.
 #[macro_export]
 macro_rules! replica_conformance {
     ($place:ty : $($group:ident),+ $(,)?) => {
@@ -417,6 +421,21 @@ macro_rules! replica_conformance {
     (@ access $place:ty) => {
         $crate::replica_conformance!(@@ $place:
             revoked_rights_are_reported_at_once_and_checked_again,
+        );
+    };
+    (@ erasing $place:ty) => {
+        $crate::replica_conformance!(@@ $place:
+            erasures_follow_the_log,
+            without_openings_only_entries_arrive,
+            a_repeated_erasure_changes_nothing,
+            an_opening_that_comes_late_does_not_stay,
+            two_processes_at_once_erase_the_same,
+            our_process_may_end_in_an_erasure,
+        );
+    };
+    (@ erasing_server $place:ty) => {
+        $crate::replica_conformance!(@@ $place:
+            an_erasure_survives_an_outage,
         );
     };
     (@@ $place:ty : $($case:ident),+ $(,)?) => {

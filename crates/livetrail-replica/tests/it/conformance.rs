@@ -1,13 +1,15 @@
 //! The conformance suite on a correct sink in memory, and on sinks with a known mistake: the suite
 //! finds each of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::marker::PhantomData;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use livetrail_replica::conformance::{self, Manipulation, Place, TestLog};
-use livetrail_replica::{ReplicaError, ReplicaSink, SealedRange, SinkCursor};
+use livetrail_replica::conformance::{self, Erasing, Manipulation, Place, TestLog};
+use livetrail_replica::{
+    Erasure, PersonalMode, ReplicaError, ReplicaSink, SealedRange, SinkCursor,
+};
 use livetrail_tlog::Hash;
 
 /// The entries and notes of one log.
@@ -18,6 +20,10 @@ struct Held {
     checkpoint: Vec<u8>,
     hand_overs: Vec<Vec<u8>>,
     appends: u32,
+    openings: BTreeMap<[u8; 16], Vec<u8>>,
+    erased: BTreeSet<[u8; 16]>,
+    /// The erasure cursor; `None` without openings.
+    erased_up_to: Option<u64>,
 }
 
 type Shelf = Arc<Mutex<BTreeMap<String, Held>>>;
@@ -35,18 +41,22 @@ enum Kind {
     IgnoresOtherBytes,
     MixesOrigins,
     MovesItsCursorFirst,
+    ErasesNothing,
+    BringsBack,
+    SkipsErasures,
 }
 
-struct Memory<M>(Shelf, PhantomData<M>);
+/// The destination, and whether the sink keeps openings.
+struct Memory<M>(Shelf, bool, PhantomData<M>);
 
 #[async_trait]
 impl<M: Mistake> Place for Memory<M> {
     async fn fresh() -> Self {
-        Self(Shelf::default(), PhantomData)
+        Self(Shelf::default(), false, PhantomData)
     }
 
     async fn sink(&self) -> Arc<dyn ReplicaSink> {
-        Arc::new(Self(Arc::clone(&self.0), PhantomData))
+        Arc::new(Self(Arc::clone(&self.0), false, PhantomData))
     }
 
     async fn held(&self, origin: &str) -> Vec<(u64, Vec<u8>)> {
@@ -64,6 +74,19 @@ impl<M: Mistake> Place for Memory<M> {
         let mut shelf = self.0.lock().unwrap();
         let held = shelf.entry(Self::key(log.origin()).to_owned());
         Self::manipulated(held.or_default(), what)
+    }
+}
+
+#[async_trait]
+impl<M: Mistake> Erasing for Memory<M> {
+    async fn opening_sink(&self) -> Arc<dyn ReplicaSink> {
+        Arc::new(Self(Arc::clone(&self.0), true, PhantomData))
+    }
+
+    async fn openings(&self, origin: &str) -> Vec<([u8; 16], Vec<u8>)> {
+        let shelf = self.0.lock().unwrap();
+        let held = shelf.get(Self::key(origin));
+        held.map_or_else(Vec::new, |held| held.openings.clone().into_iter().collect())
     }
 }
 
@@ -170,7 +193,50 @@ impl<M: Mistake> ReplicaSink for Memory<M> {
         }
         tokio::task::yield_now().await;
         let mut shelf = self.0.lock().unwrap();
-        Self::append_to(shelf.entry(key.to_owned()).or_default(), range)
+        let held = shelf.entry(key.to_owned()).or_default();
+        Self::append_to(held, range)?;
+        for one in range.openings().iter().filter(|_| self.1) {
+            held.erased_up_to.get_or_insert(range.first());
+            if M::KIND == Kind::BringsBack || !held.erased.contains(&one.session()) {
+                held.openings.insert(one.session(), one.json());
+            }
+        }
+        Ok(())
+    }
+
+    fn personal(&self) -> PersonalMode {
+        if self.1 {
+            PersonalMode::Opening
+        } else {
+            PersonalMode::None
+        }
+    }
+
+    async fn erasure_cursor(&self, origin: &str) -> Result<u64, ReplicaError> {
+        tokio::task::yield_now().await;
+        let mut shelf = self.0.lock().unwrap();
+        let held = shelf.entry(Self::key(origin).to_owned()).or_default();
+        Ok(held.erased_up_to.unwrap_or(held.next))
+    }
+
+    async fn erase(&self, erasure: &Erasure) -> Result<(), ReplicaError> {
+        tokio::task::yield_now().await;
+        let mut shelf = self.0.lock().unwrap();
+        let key = Self::key(&erasure.origin).to_owned();
+        let held = shelf.entry(key).or_default();
+        let found = held.erased_up_to.unwrap_or(held.next);
+        if erasure.span.start > found && M::KIND != Kind::SkipsErasures {
+            let expected = erasure.span.start;
+            return Err(ReplicaError::CursorMoved { expected, found });
+        }
+        for session in &erasure.sessions {
+            if M::KIND != Kind::ErasesNothing {
+                held.openings.remove(session);
+            }
+            held.erased.insert(*session);
+        }
+        held.erased_up_to = Some(found.max(erasure.span.end));
+        Ok(())
     }
 
     async fn health(&self) -> Result<(), ReplicaError> {
@@ -193,10 +259,13 @@ mistakes!(
     Doubles,
     IgnoresOtherBytes,
     MixesOrigins,
-    MovesItsCursorFirst
+    MovesItsCursorFirst,
+    ErasesNothing,
+    BringsBack,
+    SkipsErasures
 );
 
-livetrail_replica::replica_conformance!(Memory<Right>: place);
+livetrail_replica::replica_conformance!(Memory<Right>: place, erasing);
 
 /// Lists the cases that a sink fails.
 macro_rules! failing {
@@ -225,4 +294,7 @@ async fn each_planted_mistake_is_found_by_the_cases_for_it() {
     assert_found!(IgnoresOtherBytes, other_bytes_for_the_same_index_are_a_fork);
     assert_found!(MixesOrigins, another_origin_in_the_same_place_is_left_alone);
     assert_found!(MovesItsCursorFirst, our_process_may_end_at_any_moment);
+    assert_found!(ErasesNothing, erasures_follow_the_log);
+    assert_found!(BringsBack, an_opening_that_comes_late_does_not_stay);
+    assert_found!(SkipsErasures, a_repeated_erasure_changes_nothing);
 }
