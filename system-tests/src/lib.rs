@@ -13,11 +13,13 @@
 //! | TLS before a server that has none | [`TlsFront`] |
 //! | programs of Debian that keep each other off a machine | [`Unpacked`] |
 //! | other people's programs | [`tool`], [`ffmpeg8()`], [`tlog_python()`], [`openapi_python()`] |
+//! | independent programs that check the files of a trail | [`outside`] |
 //! | a witness that cosigns trails | [`Witness`] |
 //! | test clips, and packets compared by hash and time | [`clip`], [`Packets`] |
 //! | clients that misbehave | [`rtmp`], [`socket`], [`http`] |
 //! | a disk that can really be full, a clock that is wrong | [`SmallDisk`], [`faketime`] |
 //! | the command lines of the programs in `examples/` | [`CommandLine`] |
+//! | names that must be nowhere, in any form | [`Canaries`] |
 //! | waiting for a condition with a deadline | [`clock`] |
 //!
 //! Everything listens on loopback, on separate addresses. No test sleeps and hopes that something
@@ -25,6 +27,7 @@
 
 mod binary;
 mod browser;
+mod canaries;
 pub mod clip;
 pub mod clock;
 mod command_line;
@@ -35,7 +38,9 @@ mod ffmpeg8;
 pub mod http;
 mod kafka;
 mod object_store;
+mod openings;
 mod otlp;
+pub mod outside;
 mod packets;
 mod postgres;
 mod process;
@@ -56,6 +61,7 @@ mod witness;
 
 pub use binary::{livetrail, livetrail_verify};
 pub use browser::{Browser, Shown};
+pub use canaries::Canaries;
 pub use command_line::CommandLine;
 pub use config::Config;
 pub use debian::Unpacked;

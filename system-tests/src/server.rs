@@ -337,7 +337,7 @@ impl Server {
         self.process.as_ref().map(Process::said).unwrap_or_default()
     }
 
-    /// Stops it with SIGTERM, asserts exit code 0 and a sound trail, and gives that.
+    /// Stops it with SIGTERM, asserts exit code 0 and a sound trail, and gives that with its names.
     ///
     /// # Panics
     /// When any of that fails.
@@ -397,7 +397,7 @@ impl Server {
         let trail = self.trail();
         let seen: Vec<_> = kept(&self.checkpoints).iter().cloned().collect();
         trail.assert_verified(&seen);
-        trail
+        trail.with_names()
     }
 
     /// Kills it with SIGKILL.

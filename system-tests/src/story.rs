@@ -108,7 +108,9 @@ fn step(record: &AuditRecord, first: &AuditRecord) -> String {
     if record.protocol != first.protocol {
         step += &format!(" (over another protocol: {:?})", record.protocol);
     }
-    if told(&record.principal) != told(&first.principal) {
+    // In entries of schema 2 only the first one of a session commits to the principal.
+    let is_known = record.v < 2 || record.principal.is_some();
+    if is_known && told(&record.principal) != told(&first.principal) {
         step += &format!(" (by another principal: {:?})", told(&record.principal));
     }
     step

@@ -1,17 +1,20 @@
 //! The trail as the server has sealed it: read from its ledger, checked with the state machine of
 //! `livetrail-record` and by `livetrail-verify`, and compared with exactly the expected events.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use livetrail_ledger::{Reader, RealStore};
 use livetrail_record::{
-    AuditAction, AuditRecord, TrailChecker, Uuid, encode_line, parse_canonical,
+    AuditAction, AuditRecord, TrailChecker, Uuid, Value, encode_line, parse_canonical,
 };
 use livetrail_verify::{Directory, Options, Policy, Report, Verdict, keys_in, verify};
 
+use crate::openings::{Opened, Openings, session_of_opening};
 use crate::story::Story;
 
 /// The records of a data folder's trail, in its order, as far as a checkpoint covers them.
@@ -21,6 +24,8 @@ pub struct Trail {
     records: Vec<AuditRecord>,
     text: String,
     checkpoint: Vec<u8>,
+    /// The records, with names, that commit to something that the vault does not have.
+    unopened: Vec<usize>,
 }
 
 impl Trail {
@@ -50,7 +55,75 @@ impl Trail {
             text: records.iter().map(encode_line).collect(),
             records,
             checkpoint: checkpoint.note().encode().into_bytes(),
+            unopened: Vec::new(),
         })
+    }
+
+    /// The same trail with the names that the server's vault has now.
+    ///
+    /// # Panics
+    /// When the vault cannot be read, has another opening than a record commits to, or lacks one
+    /// that was not erased.
+    #[track_caller]
+    #[must_use]
+    pub fn with_names(&self) -> Self {
+        let openings = match Openings::read(&self.data) {
+            Ok(openings) => openings,
+            Err(error) => panic!("the vault in {}: {error}", self.data.display()),
+        };
+        let mut named = self.clone();
+        named.unopened.clear();
+        for (at, record) in named.records.iter_mut().enumerate() {
+            if matches!(openings.open(record), Opened::Missing) {
+                named.unopened.push(at);
+            }
+        }
+        named.text = named.records.iter().map(encode_line).collect();
+        named.assert_opened();
+        named
+    }
+
+    /// The sessions, and what stands for one, whose openings are on record as erased.
+    ///
+    /// # Panics
+    /// When a record of an erasure has something else.
+    #[must_use]
+    pub fn erased(&self) -> HashSet<Uuid> {
+        let lists = self.of("admin_erased").map(|record| {
+            let Some(Value::Text(list)) = record.extra.get("sessions") else {
+                panic!("an erasure without sessions\n{self}");
+            };
+            STANDARD.decode(list).expect("sessions in base64")
+        });
+        lists
+            .flat_map(|list| {
+                let (ids, rest) = list.as_chunks::<16>();
+                assert!(rest.is_empty(), "a part of a session\n{self}");
+                ids.iter()
+                    .map(|id| Uuid::from_bytes(*id))
+                    .collect::<Vec<_>>()
+            })
+            .collect()
+    }
+
+    /// Asserts that the vault had an opening for each record that commits to one, except those
+    /// that are on record as erased, and refusals, of which it keeps a bounded number.
+    ///
+    /// # Panics
+    /// When it lacked one.
+    #[track_caller]
+    fn assert_opened(&self) {
+        let erased = self.erased();
+        let records = self.unopened.iter().map(|at| &self.records[*at]);
+        let missing: Vec<_> = records
+            .filter(|record| !record.action.is_refusal())
+            .filter(|record| !erased.contains(&session_of_opening(record)))
+            .map(|record| record.action.label())
+            .collect();
+        assert!(
+            missing.is_empty(),
+            "the vault lacks the openings of {missing:?}\n{self}"
+        );
     }
 
     /// The checkpoint that covers these records.

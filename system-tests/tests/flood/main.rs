@@ -10,12 +10,13 @@
 mod attack;
 mod honest;
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::time::Duration;
 
 use attack::{Attack, Sources};
 use honest::{Audience, Publisher};
-use livetrail_record::{AuditRecord, Personal};
+use livetrail_record::Personal;
 use system_tests::clock::{self, Stopwatch};
 use system_tests::{Config, Server, SmallDisk, Trail};
 
@@ -169,16 +170,18 @@ fn allowed(attack: Attack, took: Duration, honest: usize) -> u64 {
 /// Every session of this principal is there by itself, with its start and its end, and no other.
 #[track_caller]
 fn assert_on_record(trail: &Trail, principal: &str, role: &str, sessions: usize) {
-    let by = |action: String| {
-        let of = |record: &&AuditRecord| {
-            record.action.label() == action
-                && record.principal.as_ref().map(Personal::expose) == Some(principal)
-        };
-        trail.records().iter().filter(of).count()
+    let of = |action: String| {
+        let records = trail.records().iter();
+        records.filter(move |record| record.action.label() == action)
     };
-    let found = (by(format!("{role}_started")), by(format!("{role}_ended")));
+    let started: HashSet<_> = of(format!("{role}_started"))
+        .filter(|record| record.principal.as_ref().map(Personal::expose) == Some(principal))
+        .filter_map(|record| record.session)
+        .collect();
+    let ended = of(format!("{role}_ended")).filter_map(|record| record.session);
+    let ended = ended.filter(|session| started.contains(session)).count();
     assert_eq!(
-        found,
+        (started.len(), ended),
         (sessions, sessions),
         "{role} sessions of {principal} on record: started and ended"
     );

@@ -178,7 +178,7 @@ fn only_the_batch_that_a_crash_tore_is_dropped_and_the_next_boot_reports_it() {
     server.await_records("publish_started", 1);
     server.crash();
     publisher.wait(ENDS);
-    let before = server.trail();
+    let before = server.trail().with_names();
     let wal = server.data().join("trail/private/wal");
     let segments = std::fs::read_dir(wal).expect("a write-ahead log");
     let paths = segments.map(|entry| entry.expect("an entry").path());

@@ -85,7 +85,7 @@ fn an_operator_finds_who_was_refused_and_why_a_session_ended() {
     // A chunk size of 0.
     let no_size = [2, 0, 0, 0, 0, 0, 4, 1, 0, 0, 0, 0, 0, 0, 0, 0];
     broken.send_bytes(&no_size).expect("bytes are taken");
-    let trail = server.await_records("publish_ended", 1);
+    let trail = server.await_records("publish_ended", 1).with_names();
     let ended = trail.of("publish_ended").next();
     let detail = ended.and_then(|record| record.detail.as_ref());
     assert_eq!(

@@ -1,10 +1,11 @@
 //! The trail of a running server, over HTTP, checked by independent software, and by our verifier.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use system_tests::{Config, Server, clip, livetrail_verify, run, tlog_python, tool};
+use system_tests::outside::Outsider;
+use system_tests::{Config, Server, clip, livetrail_verify, run, tool};
 
 const ENDS: Duration = Duration::from_secs(60);
 
@@ -31,13 +32,8 @@ fn an_independent_client_and_our_verifier_audit_the_site_of_a_running_server() {
     let site = format!("http://{}/trail", server.http());
     let keys = server.data().join("trail.vkey");
 
-    let text = std::fs::read_to_string(&keys).expect("the verifier keys");
-    let (signer, cosigner) = text.trim().split_once('\n').expect("two keys");
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("outside/audit.py");
-    let mut audit = tlog_python();
-    audit.arg(script).arg(&site).args([signer, cosigner]);
-    audit.arg(&older);
-    let output = run("aics-tlog", &audit, ENDS).success();
+    let auditor = Outsider::new(&keys, &older);
+    let output = auditor.python(&site).success();
     assert!(output.stdout.contains(" bundles, "), "{}", output.output());
 
     let mut verify = Command::new(livetrail_verify());
