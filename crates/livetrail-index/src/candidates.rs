@@ -43,9 +43,11 @@ pub(crate) fn bundles(
                 break;
             }
             let mut these = Bundles::default();
-            for key in any_of {
-                let place = posting_place(segment, key.part());
-                these = these.or(bundles_with(*key, place, &postings(place)?)?);
+            // The keys are sorted, so each row is read once, however many there are.
+            for keys in any_of.chunk_by(|a, b| a.part() == b.part()) {
+                let part = keys.first().map_or(0, |key| key.part());
+                let place = posting_place(segment, part);
+                these = these.or(bundles_with(keys, place, &postings(place)?)?);
             }
             bundles = bundles.and(these);
         }

@@ -13,6 +13,7 @@
 //! segment and the new row of `about`.
 
 use std::{
+    fs, io,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -26,7 +27,16 @@ use rusqlite::{
 use crate::{error::IndexError, sys};
 
 /// The version of the tables and rows.
-const FORMAT: i64 = 1;
+const FORMAT: i64 = 2;
+
+/// Files of older formats, which had hashes of principals. They are removed: an emptied file could
+/// keep old pages in its write-ahead log.
+const OLD_FILES: [&str; 4] = [
+    "records.sqlite",
+    "records.sqlite-journal",
+    "records.sqlite-shm",
+    "records.sqlite-wal",
+];
 
 /// Marks the file as ours: "LTix".
 const APPLICATION: i64 = 0x4c54_6978;
@@ -65,9 +75,9 @@ pub(crate) struct Database {
 }
 
 impl Database {
-    /// Opens the file, or creates it: readable for its owner only, because open sessions contain
-    /// personal data.
+    /// Opens the file, or creates it: readable for its owner only. Removes files of older formats.
     pub(crate) fn open(path: &Path) -> Result<Self, IndexError> {
+        remove_old_files(path)?;
         create_file(path)?;
         let opened = Connection::open(path);
         let connection = opened.map_err(|source| failed(path, source))?;
@@ -298,19 +308,35 @@ fn failed(path: &Path, source: rusqlite::Error) -> IndexError {
     }
 }
 
-fn create_file(path: &Path) -> Result<(), IndexError> {
-    let failed = |op, path: &Path, source| IndexError::File {
+fn file_failed(op: &'static str, path: &Path, source: io::Error) -> IndexError {
+    IndexError::File {
         op,
         path: path.to_owned(),
         source,
-    };
+    }
+}
+
+fn remove_old_files(path: &Path) -> Result<(), IndexError> {
+    for old in OLD_FILES.map(|name| path.with_file_name(name)) {
+        use io::ErrorKind::{NotADirectory, NotFound};
+        match fs::remove_file(&old) {
+            Err(error) if !matches!(error.kind(), NotFound | NotADirectory) => {
+                return Err(file_failed("remove", &old, error));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn create_file(path: &Path) -> Result<(), IndexError> {
     if path.exists() {
         return Ok(());
     }
     if let Some(dir) = path.parent() {
-        sys::create_dirs(dir).map_err(|error| failed("create", dir, error))?;
+        sys::create_dirs(dir).map_err(|error| file_failed("create", dir, error))?;
     }
-    sys::create_file(path).map_err(|error| failed("create", path, error))
+    sys::create_file(path).map_err(|error| file_failed("create", path, error))
 }
 
 impl From<livetrail_tlog::Error> for IndexError {

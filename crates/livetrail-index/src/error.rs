@@ -49,6 +49,12 @@ pub enum IndexError {
         /// SQLite's error.
         source: rusqlite::Error,
     },
+    /// A query named too many sessions at once.
+    #[error(
+        "more than {} sessions in one query: ask for them in pages",
+        crate::sessions::MAX_SESSIONS
+    )]
+    TooManySessions,
     /// The index contradicts itself.
     #[error("the query index is damaged ({what}): it is derived and will be recreated")]
     Damaged {

@@ -3,13 +3,14 @@
 use std::{collections::VecDeque, ops::Range};
 
 use livetrail_ledger::{LedgerError, ProvenLeaves, Reader};
-use livetrail_record::AuditRecord;
+use livetrail_record::{AuditRecord, Uuid};
 use livetrail_tlog::{TILE_WIDTH, VerifiedCheckpoint, leaf_hash, parse_bundle};
 use memchr::memmem::Finder;
 
 use crate::candidates;
 use crate::error::IndexError;
 use crate::filter::Filter;
+use crate::segment::opening_of;
 
 /// A matching record.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +23,15 @@ pub struct Hit {
     pub entry: Vec<u8>,
     /// The record.
     pub record: AuditRecord,
+}
+
+impl Hit {
+    /// The id under which the vault has, or had, the opening that the entry commits to: its
+    /// session, or an id made of `boot` and `seq`. `None` when it commits to none.
+    #[must_use]
+    pub fn opening(&self) -> Option<Uuid> {
+        opening_of(&self.record)
+    }
 }
 
 /// The matching records, in trail order; one bundle is in memory at a time. Ends after an error.

@@ -1,9 +1,11 @@
 //! The index: opening, catching up, open sessions.
 
-use std::path::Path;
+use std::{collections::HashMap, path::Path};
 
 use livetrail_ledger::{LedgerError, Reader};
-use livetrail_record::{OpenSession, RecordView, TrailChecker, parse_canonical};
+use livetrail_record::{
+    AuditRecord, OpenSession, Personal, RecordView, TrailChecker, Uuid, parse_canonical,
+};
 use livetrail_tlog::{Hash, TILE_WIDTH, VerifiedCheckpoint, parse_bundle};
 
 use crate::candidates;
@@ -14,9 +16,10 @@ use crate::hits::Hits;
 use crate::segment::{
     Fields, SEGMENT_BUNDLES, SEGMENT_RECORDS, SegmentBuilder, opened, posting_place, sealed,
 };
+use crate::sessions::SessionSet;
 
 /// The file's name in the index's directory.
-pub const FILE_NAME: &str = "records.sqlite";
+pub const FILE_NAME: &str = "entries.sqlite";
 
 /// The extent of the index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -211,6 +214,9 @@ impl Index {
     /// replaying the whole trail through [`TrailChecker`], but only the records that are not
     /// indexed are replayed.
     ///
+    /// The index has no names. For sessions that entries of schema 1 opened, they are read from
+    /// these entries.
+    ///
     /// # Errors
     /// When the trail cannot be read, or an entry is not a record.
     pub fn open_sessions(&mut self, reader: &Reader) -> Result<Vec<OpenSession>, IndexError> {
@@ -229,10 +235,54 @@ impl Index {
                 state.feed(index, entry, |_| {});
             })?;
         }
-        match state.unreadable {
-            None => Ok(state.checker.finish().1.open),
-            Some(index) => Err(unreadable(index, reader)),
+        if let Some(index) = state.unreadable {
+            return Err(unreadable(index, reader));
         }
+        let mut open = state.checker.finish().1.open;
+        self.read_names(&mut open, reader)?;
+        Ok(open)
+    }
+
+    /// Reads principal and peer of the sessions whose entries have them in clear.
+    fn read_names(&mut self, open: &mut [OpenSession], reader: &Reader) -> Result<(), IndexError> {
+        let is_named = |text: &Option<Personal>| text.as_ref().is_some_and(Personal::is_redacted);
+        let mut named: HashMap<Uuid, &mut OpenSession> = open
+            .iter_mut()
+            .filter(|session| is_named(&session.principal) || is_named(&session.peer))
+            .map(|session| (session.session, session))
+            .collect();
+        let ids: Vec<[u8; 16]> = named.keys().map(|id| id.into_bytes()).collect();
+        for sessions in SessionSet::pages(ids) {
+            let filter = Filter {
+                sessions: Some(sessions),
+                ..Filter::default()
+            };
+            for found in self.find(reader, filter)? {
+                let AuditRecord {
+                    session,
+                    boot,
+                    ts_ms,
+                    principal,
+                    peer,
+                    ..
+                } = found?.record;
+                // The session's first entry, which is that of the checker.
+                if let Some(id) = session
+                    && let Some(open) = named.remove(&id)
+                {
+                    if (open.boot, open.ts_ms) == (boot, ts_ms) {
+                        (open.principal, open.peer) = (principal, peer);
+                    } else {
+                        named.insert(id, open);
+                    }
+                }
+            }
+        }
+        // Their entries were pruned.
+        for open in named.into_values() {
+            (open.principal, open.peer) = (None, None);
+        }
+        Ok(())
     }
 
     /// The matching records, in trail order.

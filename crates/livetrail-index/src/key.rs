@@ -8,20 +8,26 @@ pub(crate) const PARTS: u64 = 256;
 
 /// The hash of a searchable value: `part u8 │ mark u24`, in the low 32 bits.
 ///
+/// Anyone who reads the file can confirm a guess of a value. So no value is the name of a person:
+/// neither a principal, nor a peer, nor a user agent, nor a stream's name that is personal. (An
+/// entry has a keyed token in place of the latter.)
+///
 /// Two keys with the same hash cause one unnecessary read of a bundle, in about one of ten thousand
 /// queries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Key(u32);
 
-/// The kind of a key's value. Never change a number: files contain them.
+/// The kind of a key's value. Never change a number: files contain them. 4 was that of principals.
 #[derive(Clone, Copy)]
+#[repr(u8)]
 enum Kind {
     App = 1,
     Stream = 2,
     Action = 3,
-    Principal = 4,
     SessionHead = 5,
     SessionTail = 6,
+    DetailTail = 7,
+    NameInClear = 8,
 }
 
 /// The number of characters of a session's id that a search by its beginning or end needs.
@@ -40,8 +46,9 @@ impl Key {
         Self::new(Kind::Action, label.as_bytes())
     }
 
-    pub(crate) fn principal(principal: &str) -> Self {
-        Self::new(Kind::Principal, principal.as_bytes())
+    /// The key of every record that has a principal in clear. It does not depend on the name.
+    pub(crate) fn name_in_clear() -> Self {
+        Self::new(Kind::NameInClear, b"principal")
     }
 
     /// The key of the first 8 hexadecimal digits of a session's id.
@@ -56,17 +63,36 @@ impl Key {
 
     /// Both keys of a session.
     pub(crate) fn session(id: Uuid) -> [Self; 2] {
-        let id = id.as_u128();
-        let head = u32::try_from(id >> 96).unwrap_or_default();
-        let tail = u32::try_from(id & u128::from(u32::MAX)).unwrap_or_default();
-        [Self::session_head(head), Self::session_tail(tail)]
+        let head = u32::try_from(id.as_u128() >> 96).unwrap_or_default();
+        [Self::session_head(head), Self::session_end(id)]
+    }
+
+    /// That of its last 8 digits alone. The id under which the vault has the opening of a later
+    /// record, or of one without a session, has it too.
+    pub(crate) fn session_end(id: Uuid) -> Self {
+        Self::session_tail(tail(id))
+    }
+
+    /// The key of a session's records that commit to an opening of their own.
+    pub(crate) fn detail(session: Uuid) -> Self {
+        Self::new(Kind::DetailTail, &tail(session).to_be_bytes())
     }
 
     /// FNV-1a with a final mix. Nobody gains from a collision, so the hash need not be
     /// cryptographic.
     fn new(kind: Kind, bytes: &[u8]) -> Self {
+        Self::hash(kind as u8, bytes)
+    }
+
+    /// The key that a text would have as a value of this kind.
+    #[cfg(test)]
+    pub(crate) fn of_kind(kind: u8, text: &str) -> Self {
+        Self::hash(kind, text.as_bytes())
+    }
+
+    fn hash(kind: u8, bytes: &[u8]) -> Self {
         const PRIME: u64 = 0x0100_0000_01b3;
-        let mut hash = 0xcbf2_9ce4_8422_2325_u64 ^ kind as u64;
+        let mut hash = 0xcbf2_9ce4_8422_2325_u64 ^ u64::from(kind);
         hash = hash.wrapping_mul(PRIME);
         for byte in bytes {
             hash = (hash ^ u64::from(*byte)).wrapping_mul(PRIME);
@@ -86,6 +112,11 @@ impl Key {
     pub(crate) const fn mark(self) -> u32 {
         self.0 << 8
     }
+}
+
+/// The last 8 hexadecimal digits of an id.
+fn tail(id: Uuid) -> u32 {
+    u32::try_from(id.as_u128() & u128::from(u32::MAX)).unwrap_or_default()
 }
 
 #[cfg(test)]

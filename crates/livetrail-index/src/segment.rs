@@ -9,7 +9,9 @@
 //! Each row ends with a CRC-32C (LE) over its number and its bytes: SQLite does not notice a
 //! flipped bit, and one here would hide a record.
 
-use livetrail_record::RecordView;
+use livetrail_record::{
+    AuditAction, AuditRecord, Personal, RecordView, SessionRole, Uuid, opening_session,
+};
 use livetrail_tlog::TILE_WIDTH;
 
 use crate::error::IndexError;
@@ -97,13 +99,23 @@ impl SegmentBuilder {
         if let Some(stream) = record.stream {
             self.add_key(Key::stream(stream));
         }
-        if let Some(principal) = record.principal {
-            self.add_key(Key::principal(principal));
+        if record.principal.is_some() {
+            self.add_key(Key::name_in_clear());
         }
         if let Some(session) = record.session {
             for key in Key::session(session) {
                 self.add_key(key);
             }
+        }
+        if let Some(opening) = record.opening
+            && record.opening != record.session
+        {
+            self.add_key(Key::session_end(opening));
+        }
+        if let Some(session) = record.session
+            && record.is_detail
+        {
+            self.add_key(Key::detail(session));
         }
     }
 
@@ -146,11 +158,38 @@ pub(crate) struct Fields<'a> {
     pub(crate) app: &'a str,
     pub(crate) stream: Option<&'a str>,
     pub(crate) principal: Option<&'a str>,
-    pub(crate) session: Option<livetrail_record::Uuid>,
+    pub(crate) session: Option<Uuid>,
+    /// The id under which the vault has the opening that the entry commits to.
+    pub(crate) opening: Option<Uuid>,
+    /// Whether it is a later record of its session and commits to an opening of its own.
+    pub(crate) is_detail: bool,
+}
+
+/// The first schema whose entries commit to openings. In older ones `personal` is a field of the
+/// host's own.
+const COMMITS_SINCE: u32 = 2;
+
+/// The id of an entry's opening, or `None` when it commits to none.
+pub(crate) fn opening_of(record: &AuditRecord) -> Option<Uuid> {
+    let commits = record.v >= COMMITS_SINCE && record.extra.get("personal").is_some();
+    commits.then(|| opening_session(&record.action, record.session, record.boot, record.seq))
+}
+
+/// Whether an opening with this id is that of a later record of this session.
+fn is_detail(action: &AuditAction, session: Option<Uuid>, opening: Option<Uuid>) -> bool {
+    session.is_some()
+        && opening.is_some()
+        && opening != session
+        && action.role() != SessionRole::Apart
 }
 
 impl<'a> From<&RecordView<'a>> for Fields<'a> {
     fn from(view: &RecordView<'a>) -> Self {
+        let commits = view.v >= COMMITS_SINCE && view.personal.is_some();
+        let action = commits.then(|| view.action());
+        let opening = action
+            .as_ref()
+            .map(|action| opening_session(action, view.session, view.boot, view.seq));
         Self {
             ts_ms: view.ts_ms,
             action: view.action,
@@ -158,22 +197,24 @@ impl<'a> From<&RecordView<'a>> for Fields<'a> {
             stream: view.stream,
             principal: view.principal,
             session: view.session,
+            opening,
+            is_detail: action.is_some_and(|action| is_detail(&action, view.session, opening)),
         }
     }
 }
 
-impl<'a> From<&'a livetrail_record::AuditRecord> for Fields<'a> {
-    fn from(record: &'a livetrail_record::AuditRecord) -> Self {
+impl<'a> From<&'a AuditRecord> for Fields<'a> {
+    fn from(record: &'a AuditRecord) -> Self {
+        let opening = opening_of(record);
         Self {
             ts_ms: record.ts_ms,
             action: record.action.label(),
             app: &record.app,
             stream: record.stream.as_deref(),
-            principal: record
-                .principal
-                .as_ref()
-                .map(livetrail_record::Personal::expose),
+            principal: record.principal.as_ref().map(Personal::expose),
             session: record.session,
+            opening,
+            is_detail: is_detail(&record.action, record.session, opening),
         }
     }
 }
@@ -185,22 +226,26 @@ pub(crate) fn posting_place(segment: u64, part: u8) -> u64 {
         .saturating_add(u64::from(part))
 }
 
-/// The bundles that have a key, from the row of its part.
-pub(crate) fn bundles_with(key: Key, place: u64, row: &[u8]) -> Result<Bundles, IndexError> {
-    let (pairs, rest) = opened(place, row)?.as_chunks::<4>();
+/// The bundles that have any of these keys, from the row of the part that they share. The keys are
+/// sorted.
+pub(crate) fn bundles_with(keys: &[Key], place: u64, row: &[u8]) -> Result<Bundles, IndexError> {
+    let (mut pairs, rest) = opened(place, row)?.as_chunks::<4>();
     if !rest.is_empty() {
         return Err(IndexError::Damaged {
             what: "a row of postings has an odd length",
         });
     }
-    let from = pairs.partition_point(|pair| u32::from_be_bytes(*pair) < key.mark());
     let mut bundles = Bundles::default();
-    for pair in pairs.iter().skip(from) {
-        let [high, middle, low, bundle] = *pair;
-        if u32::from_be_bytes([high, middle, low, 0]) != key.mark() {
-            break;
+    for key in keys {
+        let from = pairs.partition_point(|pair| u32::from_be_bytes(*pair) < key.mark());
+        pairs = pairs.get(from..).unwrap_or_default();
+        for pair in pairs {
+            let [high, middle, low, bundle] = *pair;
+            if u32::from_be_bytes([high, middle, low, 0]) != key.mark() {
+                break;
+            }
+            bundles.set(bundle);
         }
-        bundles.set(bundle);
     }
     Ok(bundles)
 }
@@ -280,6 +325,8 @@ mod tests {
                         stream: Some(&stream.to_string()),
                         principal: None,
                         session: None,
+                        opening: None,
+                        is_detail: false,
                     });
                 }
             }
@@ -287,11 +334,22 @@ mod tests {
             for stream in 0..40_u8 {
                 let key = Key::stream(&stream.to_string());
                 let place = posting_place(7, key.part());
-                let found = bundles_with(key, place, &postings[usize::from(key.part())]).unwrap();
+                let found = bundles_with(&[key], place, &postings[usize::from(key.part())]).unwrap();
                 let mut wanted = Bundles::default();
                 placed.iter().filter(|(s, _)| *s == stream).for_each(|(_, at)| wanted.set(*at));
                 prop_assert_eq!(found, wanted);
             }
+            let mut keys: Vec<_> = (0..20).map(|stream: u8| Key::stream(&stream.to_string())).collect();
+            keys.sort_unstable();
+            let mut found = Bundles::default();
+            for keys in keys.chunk_by(|a, b| a.part() == b.part()) {
+                let part = keys[0].part();
+                let row = &postings[usize::from(part)];
+                found = found.or(bundles_with(keys, posting_place(7, part), row).unwrap());
+            }
+            let mut wanted = Bundles::default();
+            placed.iter().filter(|(s, _)| *s < 20).for_each(|(_, at)| wanted.set(*at));
+            prop_assert_eq!(found, wanted);
             let found = bundles_within(1_010, 1_020, 7, &times).unwrap();
             let mut wanted = Bundles::default();
             placed.iter().filter(|(_, at)| (10..20).contains(at)).for_each(|(_, at)| wanted.set(*at));

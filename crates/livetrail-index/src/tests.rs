@@ -9,14 +9,23 @@ use std::{
 
 use livetrail_ledger::{Access, Class, Identity, Ledger, MemStore, Reader, SharedStore};
 use livetrail_record::{
-    AuditAction, AuditRecord, OpenSession, TrailChecker, Uuid, encode_canonical,
+    AuditAction, AuditRecord, EntryContext, OpenSession, Personal, TrailChecker, Uuid,
+    encode_canonical, encode_entry, name_token,
 };
 use livetrail_tlog::{Bundle, encode_bundle, parse_bundle};
 use proptest::prelude::*;
 
 use super::*;
 
+mod personal;
+
 const START_MS: u64 = 1_763_805_600_000;
+
+/// The first record that is written as an entry of schema 2.
+const FIRST_OF_SCHEMA_2: u64 = 100_000;
+
+/// The secret of the application `vip`, whose streams' names are personal in schema 2.
+const SECRET: [u8; 32] = [5; 32];
 
 /// Pseudo-random numbers, the same in every run.
 struct Numbers(u64);
@@ -84,6 +93,12 @@ impl Writer {
                 .with_session(session)
                 .with_stream(format!("cam-{}", viewer % 200))
                 .with_principal(format!("viewer-{viewer}"));
+            if viewer % 7 == 0 {
+                record.app = "vip".to_owned();
+            }
+            if action == AuditAction::PlayEnded && viewer % 8 == 0 {
+                record = record.with_detail("a host's words");
+            }
         }
         // The clock goes back now and then.
         record
@@ -95,9 +110,7 @@ impl Writer {
 
     fn append(&mut self, records: u64) {
         for _ in 0..records / 1_000 {
-            let entries: Vec<Vec<u8>> = (0..1_000)
-                .map(|_| encode_canonical(&self.record()).unwrap())
-                .collect();
+            let entries: Vec<Vec<u8>> = (0..1_000).map(|_| entry_of(&self.record())).collect();
             self.push(&entries);
         }
     }
@@ -121,7 +134,26 @@ impl Writer {
     }
 }
 
-/// A trail of two whole segments and some more records. No test changes it.
+fn entry_of(record: &AuditRecord) -> Vec<u8> {
+    if record.seq < Some(FIRST_OF_SCHEMA_2) {
+        return encode_canonical(record).unwrap();
+    }
+    let context = EntryContext::new([9; 16]);
+    let context = match record.app.as_str() {
+        "vip" => context.with_name_secret(&SECRET),
+        _ => context,
+    };
+    encode_entry(record, &context).unwrap().bytes
+}
+
+/// The records of the trail before they were written: schema 2 takes their names away.
+fn originals() -> Vec<AuditRecord> {
+    let mut writer = Writer::new("example.com/audit", 1);
+    (0..TRAIL.1.len()).map(|_| writer.record()).collect()
+}
+
+/// A trail of two whole segments and some more records, first of schema 1, then of schema 2. No
+/// test changes it.
 static TRAIL: LazyLock<(SharedStore, Vec<AuditRecord>)> = LazyLock::new(|| {
     let mut writer = Writer::new("example.com/audit", 1);
     writer.append(2 * SEGMENT_RECORDS + 9_000);
@@ -177,9 +209,17 @@ fn wanted(filter: &Filter) -> Vec<u64> {
 
 fn a_filter() -> impl Strategy<Value = Filter> {
     let record = (0..TRAIL.1.len()).prop_map(|at| TRAIL.1[at].clone());
-    let parts = (any::<u8>(), 0..8_usize, any::<u8>());
+    let parts = (any::<u8>(), 0..8_usize, any::<u8>(), 0..4_usize);
     (record, parts, 0..TRAIL.1.len() as u64, 0..200_000_u64).prop_map(
-        |(record, (set, session, other), at, length)| {
+        |(record, (set, session, other, sets), at, length)| {
+            // Sessions near by and anywhere, and ids of openings that are no session.
+            let some = [0, 1, 50, 2_000][sets];
+            let some = (0..some).map(|step| &TRAIL.1[(at as usize + step * 37) % TRAIL.1.len()]);
+            let ids = some.chain([&record]).filter_map(|record| match other % 3 {
+                0 => segment::opening_of(record),
+                _ => record.session,
+            });
+            let set_of_ids = SessionSet::new(ids.map(Uuid::into_bytes)).unwrap();
             let is_set = |bit: u8| set >> bit & 1 == 1;
             let id = record.session.map(|id| id.to_string()).unwrap_or_default();
             let tail = id.get(id.len().saturating_sub(12)..).unwrap_or_default();
@@ -204,6 +244,9 @@ fn a_filter() -> impl Strategy<Value = Filter> {
                     .as_ref()
                     .filter(|_| is_set(2))
                     .map(|p| p.expose().to_owned()),
+                stream_tokens: vec![name_token(&SECRET, "cam-3")],
+                sessions: is_set(6).then_some(set_of_ids),
+                details: is_set(7) && other.is_multiple_of(5),
                 since_ms: is_set(3).then(|| record.ts_ms.saturating_sub(length)),
                 until_ms: is_set(4).then(|| record.ts_ms.saturating_add(length)),
                 entries: is_set(5).then(|| at..at.saturating_add(length)),

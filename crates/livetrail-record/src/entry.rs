@@ -9,6 +9,8 @@
 //!
 //! A record without personal fields has no opening. Its entry has no `personal`.
 
+use uuid::Uuid;
+
 use crate::action::{ActionClass, AuditAction, SessionRole};
 use crate::canonical::{EntryMembers, cut, write_bounded, write_entry};
 use crate::error::RecordError;
@@ -137,7 +139,7 @@ fn opening_of<'a>(
     stream: Option<&'a str>,
 ) -> Result<(Option<Opening>, bool), RecordError> {
     let role = record.action.role();
-    let opens = matches!(role, SessionRole::Opens(_) | SessionRole::Refuses);
+    let opens = opens(role);
     let is_later = !opens && role != SessionRole::Apart && record.session.is_some();
     let detail = record.detail.as_ref().map(Personal::expose);
     let detail = detail.filter(|_| !is_detail_clear(&record.action));
@@ -156,13 +158,7 @@ fn opening_of<'a>(
     if detail.is_none() && texts.iter().all(|(_, text)| text.is_none()) {
         return Ok((None, false));
     }
-    let session = record.session.filter(|_| opens);
-    let session = session.unwrap_or_else(|| {
-        session_of(
-            record.boot.unwrap_or_default(),
-            record.seq.unwrap_or_default(),
-        )
-    });
+    let session = opening_session(&record.action, record.session, record.boot, record.seq);
     let mut opening = Opening::new(session, context.salt);
     for (name, text) in texts {
         if let Some(text) = text {
@@ -179,6 +175,26 @@ fn opening_of<'a>(
         opening.insert_known("detail", fits.into())?;
     }
     Ok((Some(opening), is_cut))
+}
+
+/// The `session` of the opening that an entry with these fields commits to: its own for the first
+/// of a session and for a refusal, else [`session_of`]. Only an entry of schema 2 with `personal`
+/// has an opening.
+#[must_use]
+pub fn opening_session(
+    action: &AuditAction,
+    session: Option<Uuid>,
+    boot: Option<Uuid>,
+    seq: Option<u64>,
+) -> Uuid {
+    session
+        .filter(|_| opens(action.role()))
+        .unwrap_or_else(|| session_of(boot.unwrap_or_default(), seq.unwrap_or_default()))
+}
+
+/// Whether the record is the first of its session, or a refusal.
+const fn opens(role: SessionRole) -> bool {
+    matches!(role, SessionRole::Opens(_) | SessionRole::Refuses)
 }
 
 /// Whether `detail` names nobody: the pipeline or the server made it, and it says what happened to

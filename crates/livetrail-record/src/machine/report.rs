@@ -48,7 +48,7 @@ pub struct OpenSession {
     pub ts_ms: u64,
     /// Its wire protocol.
     pub protocol: Option<String>,
-    /// The principal of the first record that exists.
+    /// The principal of the first record that exists. Redacted if the checker was restored.
     #[cfg_attr(feature = "serde", serde(skip))]
     pub principal: Option<Personal>,
     /// The peer of the same record.

@@ -21,13 +21,14 @@ use crate::personal::Personal;
 use crate::reason::Reason;
 
 /// The version of the format.
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
 
 impl TrailChecker {
     /// The state after the records so far. A checker that is [restored](Self::restore) from it
     /// reports the same about later records.
     ///
-    /// The bytes contain personal data of the sessions that are open, as [`OpenSession`] does.
+    /// The bytes contain no personal data. If an open session has a principal or a peer, the
+    /// restored one has [`Personal::redacted`] in its place. Only entries of schema 1 have them.
     #[must_use]
     pub fn save(&self) -> Vec<u8> {
         let mut out = vec![FORMAT];
@@ -130,7 +131,7 @@ fn put_sorted<T: Part + Ord + Hash, S>(parts: &HashSet<T, S>, out: &mut Vec<u8>)
     put_all(sorted, out);
 }
 
-/// Reads a list. Every part takes at least one byte, so a wrong length ends with the bytes.
+/// Reads a list. Every part of one takes at least one byte, so a wrong length ends with the bytes.
 fn get_all<T: Part, C: Default + Extend<T>>(from: &mut Bytes<'_>) -> Option<C> {
     let mut parts = C::default();
     for _ in 0..u64::get(from)? {
@@ -220,13 +221,12 @@ impl<T: Part> Part for Option<T> {
     }
 }
 
+/// Nothing but that there was a text.
 impl Part for Personal {
-    fn put(&self, out: &mut Vec<u8>) {
-        self.expose().to_owned().put(out);
-    }
+    fn put(&self, _: &mut Vec<u8>) {}
 
-    fn get(from: &mut Bytes<'_>) -> Option<Self> {
-        String::get(from).map(Self::from)
+    fn get(_: &mut Bytes<'_>) -> Option<Self> {
+        Some(Self::redacted())
     }
 }
 
@@ -412,6 +412,15 @@ mod tests {
         let mut longer = bytes;
         longer.push(0);
         assert!(TrailChecker::restore(&longer).is_err());
+    }
+
+    #[test]
+    fn the_bytes_have_no_names_and_say_where_one_was() {
+        let bytes = checker().save();
+        assert!(!bytes.windows(3).any(|three| three == b"who"));
+        let open = TrailChecker::restore(&bytes).unwrap().finish().1.open;
+        assert_eq!(open[0].principal, Some(Personal::redacted()));
+        assert_eq!(open[0].peer, None);
     }
 
     #[test]
