@@ -15,17 +15,17 @@ use crate::action::{ActionClass, AuditAction, SessionRole};
 use crate::canonical::{EntryMembers, cut, write_bounded, write_entry};
 use crate::error::RecordError;
 use crate::fields::AuditRecord;
-use crate::personal::{
-    MAX_OPENING_BYTES, MAX_VALUE_BYTES, Opening, Personal, name_token, session_of,
-};
+use crate::personal::{MAX_VALUE_BYTES, Opening, Personal, name_token, session_of};
 
 /// The maximum number of bytes of the JSON of a text in an opening, except `detail`. A longer one
 /// is cut.
 const MAX_TEXT_BYTES: usize = 8_192;
 
-/// Bytes of an opening that are not for the value of `detail`: five other texts, names, and
-/// everything else.
-const BESIDE_DETAIL_BYTES: usize = 5 * MAX_TEXT_BYTES + 1_024;
+/// The maximum number of bytes of the JSON of an opening of an entry. So it fits a row of a vault.
+const MAX_JSON_BYTES: usize = 72 << 10;
+
+/// The name of `detail` in the JSON, with what is around it.
+const DETAIL_BYTES: usize = r#""detail":"","#.len();
 
 /// What the writer of an entry adds to the record.
 #[derive(Clone, Copy)]
@@ -170,7 +170,8 @@ fn opening_of<'a>(
         let fits = detail
             .get(..detail.floor_char_boundary(MAX_VALUE_BYTES))
             .unwrap_or_default();
-        let fits = cut(fits, MAX_OPENING_BYTES.saturating_sub(BESIDE_DETAIL_BYTES));
+        let beside = opening.json_bytes().saturating_add(DETAIL_BYTES);
+        let fits = cut(fits, MAX_JSON_BYTES.saturating_sub(beside));
         is_cut = fits.len() < detail.len();
         opening.insert_known("detail", fits.into())?;
     }
@@ -360,6 +361,7 @@ mod tests {
             let entry = encode_entry(&record, &context).unwrap();
             let opening = entry.opening.unwrap();
             assert_eq!(Opening::parse(&opening.to_json()).unwrap(), opening);
+            assert!(opening.to_json().len() <= MAX_JSON_BYTES);
             assert!(parse_canonical(&entry.bytes).unwrap().detail_cut);
             let record = full(AuditAction::ServerStarted).with_detail(long);
             let entry = encode_entry(&record, &EntryContext::new([9; 16])).unwrap();

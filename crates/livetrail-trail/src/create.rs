@@ -13,7 +13,7 @@ use livetrail_ledger::{
     Identity, Ledger, RealStore, Seed, SharedStore, generate_seed, read_seed, write_seed,
 };
 
-use super::{Error, Settings, place};
+use super::{Error, Personal, Settings, place};
 
 /// The data directory contains personal data. Only its owner and group may read it.
 const DATA_MODE: u32 = 0o750;
@@ -35,10 +35,15 @@ pub struct Created {
     pub vkey_file: PathBuf,
     /// The files with the secret keys: first the key that signs, then the key that cosigns.
     pub key_files: [PathBuf; 2],
+    /// The directory of its vault of personal data.
+    pub personal: PathBuf,
+    /// The file with the vault's secret key. Without it nobody can read personal data again.
+    pub vault_key_file: PathBuf,
 }
 
-/// Creates the data directory and the keys, unless they exist, and an empty trail with a signed
-/// checkpoint. If this fails or is killed, it can be repeated: existing keys are used.
+/// Creates the data directory, the keys and the vault of personal data, unless they exist, and an
+/// empty trail with a signed checkpoint. If this fails or is killed, it can be repeated: existing
+/// keys are used.
 ///
 /// # Errors
 /// There is a trail already, an existing key file cannot be used, or the system refuses an
@@ -68,7 +73,9 @@ fn make(settings: &Settings) -> anyhow::Result<Created> {
     };
     let identity = identity(&origin, &seeds)?;
     let store: SharedStore = Arc::new(RealStore::new(&directory));
+    let vault = Personal::create(settings)?;
     Ledger::create(&store, &identity)?;
+    vault.mark(&store)?;
     let vkeys = vkeys_of(&identity);
     let vkey_file = place::vkey_file(data);
     write_vkeys(&vkey_file, &vkeys)?;
@@ -78,6 +85,8 @@ fn make(settings: &Settings) -> anyhow::Result<Created> {
         vkeys,
         vkey_file,
         key_files,
+        personal: vault.directory,
+        vault_key_file: vault.key_file,
     })
 }
 

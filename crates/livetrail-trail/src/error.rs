@@ -3,6 +3,7 @@
 use std::fmt;
 
 use livetrail_ledger::LedgerError;
+use livetrail_vault::VaultError;
 
 /// The reason why a trail cannot be created, opened, kept or changed. Its text says what to do. The
 /// causes are its [`source`](std::error::Error::source)s.
@@ -14,6 +15,7 @@ impl Error {
     pub fn is_in_use(&self) -> bool {
         let is_it = |cause: &(dyn std::error::Error + 'static)| {
             matches!(cause.downcast_ref(), Some(LedgerError::Locked { .. }))
+                || matches!(cause.downcast_ref(), Some(VaultError::InUse { .. }))
         };
         self.0.chain().any(is_it)
     }

@@ -4,7 +4,7 @@ use livetrail_ledger::Pressure;
 use livetrail_replica::ReplicaStatus;
 use serde::Serialize;
 
-use super::{TrailView, Trouble, followers::is_in_trouble};
+use super::{PersonalStatus, TrailView, Trouble, followers::is_in_trouble};
 
 /// The state of a trail at one moment.
 #[derive(Debug, Clone, Serialize)]
@@ -24,6 +24,8 @@ pub struct Health {
     /// Sinks that have not reported since the start what they have seen of the trail. Records are
     /// kept, and none is signed until the sinks have reported.
     pub signing_waits_for: Vec<String>,
+    /// The state of the vault of personal data.
+    pub personal: PersonalStatus,
     /// The state of each sink that follows the trail.
     pub sinks: Vec<ReplicaStatus>,
 }
@@ -37,6 +39,7 @@ impl Health {
             || self.verification_failed
             || !self.overdue_witnesses.is_empty()
             || !self.signing_waits_for.is_empty()
+            || self.personal.needs_attention()
             || self.sinks.iter().any(is_in_trouble)
     }
 }
@@ -56,6 +59,7 @@ impl TrailView {
             verification_failed: self.watch.verification_failed(),
             overdue_witnesses: overdue.map(|one| one.name).collect(),
             signing_waits_for: self.handle.status().held,
+            personal: self.personal.status(),
             sinks: self.sinks.statuses(),
         }
     }
@@ -74,6 +78,7 @@ mod tests {
             verification_failed: true,
             overdue_witnesses: vec!["w1".to_owned()],
             signing_waits_for: Vec::new(),
+            personal: PersonalStatus::default(),
             sinks: Vec::new(),
         };
         assert_eq!(
@@ -85,6 +90,15 @@ mod tests {
                 "verification_failed": true,
                 "overdue_witnesses": ["w1"],
                 "signing_waits_for": [],
+                "personal": {
+                    "failing": null,
+                    "waiting": 0,
+                    "overdue": false,
+                    "kept": 0,
+                    "erased": 0,
+                    "refusals_not_kept": 0,
+                    "lost": 0,
+                },
                 "sinks": [],
             })
         );

@@ -59,6 +59,7 @@ mod maintenance;
 mod operations;
 mod own_check;
 mod owner;
+pub mod personal;
 mod place;
 mod predecessor;
 mod retain;
@@ -82,6 +83,7 @@ use livetrail_ledger::{
     WaitError, Witnesses, read_seed,
 };
 use livetrail_replica::{ReplicaStatus, Replicas};
+use livetrail_vault::VaultError;
 use tokio::{sync::watch as watch_channel, task::JoinSet};
 
 pub use chain::chain;
@@ -98,7 +100,8 @@ use loss::{LossNote, NotedSink};
 pub use maintenance::Maintenance;
 use own_check::OwnCheck;
 pub use owner::explain;
-pub use place::{TrailPlace, retired_file, trail_directory, vkey_file};
+pub use personal::{Personal, PersonalStatus};
+pub use place::{TrailPlace, personal_directory, retired_file, trail_directory, vkey_file};
 pub use predecessor::Predecessor;
 pub use retain::{Plan, Wanted, plan};
 pub use settings::{Retention, Settings};
@@ -118,6 +121,8 @@ pub struct Trail {
     loss_note: Option<Arc<LossNote>>,
     view: TrailView,
     recovery: RecoveryReport,
+    /// What opening the vault found.
+    vault: personal::Found,
     /// The trail's time at the end of the last boot, in milliseconds since 1970.
     left_at_ms: Option<u64>,
     open: Vec<OpenSession>,
@@ -125,6 +130,17 @@ pub struct Trail {
     upkeep: Upkeep,
     /// The thread that keeps the query index up to date.
     index: Mutex<Option<JoinHandle<()>>>,
+    /// Dropped last.
+    _vault: CloseVault,
+}
+
+/// Closes the vault when the trail is dropped.
+struct CloseVault(Arc<Personal>);
+
+impl Drop for CloseVault {
+    fn drop(&mut self) {
+        self.0.close();
+    }
 }
 
 /// The trail as the rest of the program sees it: its state, and access for reading.
@@ -147,6 +163,8 @@ pub struct TrailView {
     pub(crate) sinks: Arc<SinkWatch>,
     /// Who has read it.
     pub(crate) looks: Arc<looked::Looks>,
+    /// Its vault.
+    personal: Arc<Personal>,
 }
 
 impl TrailView {
@@ -173,6 +191,12 @@ impl TrailView {
     #[must_use]
     pub fn looks(&self) -> &looked::Looks {
         &self.looks
+    }
+
+    /// The trail's personal data: the vault with its openings.
+    #[must_use]
+    pub const fn personal(&self) -> &Arc<Personal> {
+        &self.personal
     }
 
     /// Notifies every sink that its files may have been moved away. Sinks that wait after an error
@@ -225,7 +249,8 @@ impl Trail {
     }
 
     /// Opens a trail in any store, such as one in memory. It has no query index, and leaves no note
-    /// for the next start if its log stops.
+    /// for the next start if its log stops. Its vault is in memory, too, and its openings are gone
+    /// at the end, unless the settings name a directory for it.
     ///
     /// # Errors
     /// As [`open`](Self::open).
@@ -245,6 +270,8 @@ impl Trail {
         directory: Option<&Path>,
     ) -> anyhow::Result<Self> {
         let published = keys::Published::of(&store, &identity)?;
+        let clock = SystemClock::new();
+        let (personal, mut vault) = open_vault(&settings, &store, directory, clock.clone())?;
         let left_at_ms = clock::left_at_ms(directory, &store);
         let mut builder = Ledger::builder(store.clone(), identity).options(settings.ledger.clone());
         builder = builder.floor(
@@ -258,7 +285,7 @@ impl Trail {
         }
         // This clock is for the whole trail: the pipeline takes it from the sink, and the engine
         // takes it from the pipeline.
-        let opened = LedgerSink::open(builder, SystemClock::new());
+        let opened = LedgerSink::open(builder, clock);
         let (sink, recovery) = opened.map_err(with_way_out)?;
         tracing::info!(
             entries = recovery.entries,
@@ -267,6 +294,8 @@ impl Trail {
         );
         let sink = Arc::new(sink);
         let reader = Arc::new(Reader::open(store)?);
+        vault.erased_again += personal.replay(&reader)?;
+        personal.recovered();
         let loss_note = directory
             .and_then(Path::parent)
             .map(|data| LossNote::begin(data, sink.handle(), &reader))
@@ -282,6 +311,7 @@ impl Trail {
             watch: Arc::default(),
             sinks: Arc::default(),
             looks: Arc::default(),
+            personal: personal.clone(),
         };
         if directory.is_some() {
             tiles::check(view.reader.clone(), view.handle.clone(), view.watch.clone())?;
@@ -295,11 +325,13 @@ impl Trail {
             loss_note,
             view,
             recovery,
+            vault,
             left_at_ms,
             open,
             settings,
             upkeep: Upkeep::default(),
             index: Mutex::new(index),
+            _vault: CloseVault(personal),
         })
     }
 
@@ -307,6 +339,12 @@ impl Trail {
     fn sink(&self) -> Arc<NotedSink> {
         let note = self.loss_note.clone();
         Arc::new(NotedSink::new(self.sink.clone(), note))
+    }
+
+    /// The trail's personal data: the vault with its openings.
+    #[must_use]
+    pub const fn personal(&self) -> &Arc<Personal> {
+        self.view.personal()
     }
 
     /// The view with which others read the trail and check its state.
@@ -382,9 +420,10 @@ impl Trail {
     fn started_detail(&self) -> String {
         let version = env!("CARGO_PKG_VERSION");
         format!(
-            "livetrail {version}: {}; sessions left open: {}",
+            "livetrail {version}: {}; sessions left open: {}{}",
             found(&self.recovery),
-            self.open.len()
+            self.open.len(),
+            self.vault.words(&self.view.personal.status())
         )
     }
 
@@ -481,13 +520,18 @@ impl Trail {
             self.show_the_last(witnesses.clone(), timeout).await;
         }
         let sink = self.sink.clone();
+        let (personal, reader) = (self.view.personal.clone(), self.view.reader.clone());
         let index = self
             .index
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
         let closed = tokio::task::spawn_blocking(move || {
+            if let Err(error) = personal.note_replayed(&reader, true) {
+                tracing::warn!("the next start reads more of the trail for erasures: {error:#}");
+            }
             let closed = sink.close(timeout);
+            personal.close();
             // The thread ends with the ledger, after its present segment. If the disk hangs, the
             // thread is not awaited. Its file tolerates that.
             if closed.is_ok()
@@ -581,6 +625,29 @@ fn with_way_out(error: LedgerError) -> anyhow::Error {
         ),
         other => other.into(),
     }
+}
+
+/// Opens the vault of a trail. It is in memory for a trail without a directory, unless the settings
+/// name one.
+fn open_vault(
+    settings: &Settings,
+    store: &SharedStore,
+    directory: Option<&Path>,
+    clock: impl Clock,
+) -> anyhow::Result<(Arc<Personal>, personal::Found)> {
+    let clock: Arc<dyn Clock> = Arc::new(clock);
+    if directory.is_none() && settings.personal.is_none() {
+        return Personal::in_memory(settings, clock);
+    }
+    let opened = Personal::open(settings, store, clock);
+    opened.map_err(|error| match error.downcast_ref() {
+        // The process that has the vault open has the trail open.
+        Some(VaultError::InUse { .. }) => LedgerError::Locked {
+            place: store.place(),
+        }
+        .into(),
+        _ => error,
+    })
 }
 
 /// The findings of recovery, for people.

@@ -2,8 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use super::Settings;
+
 /// The trail's directory in the data directory.
 const TRAIL_DIRECTORY: &str = "trail";
+
+/// The directory in the data directory with the vault.
+const PERSONAL_DIRECTORY: &str = "personal";
 
 /// The file in the data directory with the verifier keys. It is for auditors, and not secret.
 const VKEY_FILE: &str = "trail.vkey";
@@ -23,6 +28,14 @@ const MARKS: [&str; 2] = ["private/log.json", "checkpoint"];
 #[must_use]
 pub fn trail_directory(data: &Path) -> PathBuf {
     data.join(TRAIL_DIRECTORY)
+}
+
+/// The directory of the trail's vault of personal data: the configured one, or `personal` in the
+/// data directory.
+#[must_use]
+pub fn personal_directory(settings: &Settings) -> PathBuf {
+    let configured = settings.personal.clone();
+    configured.unwrap_or_else(|| settings.data.join(PERSONAL_DIRECTORY))
 }
 
 /// The file with the verifier keys of this data directory's trail.

@@ -1,6 +1,6 @@
 //! Where a trail is, and how it is kept.
 
-use std::{path::PathBuf, time::Duration};
+use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
 use livetrail_ledger::{Options, Witness, WitnessOptions};
 
@@ -39,6 +39,16 @@ pub struct Settings {
     pub ledger: Options,
     /// Limits on the age and the size of the trail. Beyond them entries are removed.
     pub retention: Retention,
+    /// The directory of the vault of personal data, which may be on another volume. Without one it
+    /// is `personal` in the data directory. It is never in `trail`.
+    pub personal: Option<PathBuf>,
+    /// The file with the vault's key. Without one it is in the vault's directory.
+    pub vault_key_file: Option<PathBuf>,
+    /// How long openings are kept, by application. At most as long as their entries.
+    pub openings: livetrail_vault::Retention,
+    /// The applications whose stream names are personal. Their entries have a token in place of the
+    /// name.
+    pub personal_names: BTreeSet<String>,
     /// How often the server verifies the trail itself. `None` is never.
     pub verify_every: Option<Duration>,
     /// The witnesses that cosign the checkpoints.
@@ -61,6 +71,10 @@ impl Settings {
             cosigner_key_file: None,
             ledger: Options::default(),
             retention: Retention::default(),
+            personal: None,
+            vault_key_file: None,
+            openings: livetrail_vault::Retention::default(),
+            personal_names: BTreeSet::new(),
             verify_every: None,
             witnesses: Vec::new(),
             witness: WitnessOptions::default(),

@@ -134,8 +134,21 @@ impl Vault {
         retention: &Retention,
         record: &mut Record<'_>,
     ) -> Result<Erasure, VaultError> {
+        self.expire_at(retention, self.clock.unix_ms(), record)
+    }
+
+    /// The same at another time than that of the vault's clock, in milliseconds since 1970.
+    ///
+    /// # Errors
+    /// As [`erase`](Self::erase).
+    pub fn expire_at(
+        &mut self,
+        retention: &Retention,
+        now_ms: u64,
+        record: &mut Record<'_>,
+    ) -> Result<Erasure, VaultError> {
         self.usable()?;
-        let target = Target::of_retention(retention, self.clock.unix_ms());
+        let target = Target::of_retention(retention, now_ms);
         let until = self.end();
         let mut done = Erasure::default();
         self.erase_target(&target, until, Some(record), &mut done)?;
@@ -332,7 +345,11 @@ impl Vault {
         mut record: Option<&mut Record<'_>>,
         done: &mut Erasure,
     ) -> Result<(), VaultError> {
-        for chunk in sessions.chunks(ERASE_SESSIONS) {
+        let listed: BTreeSet<SessionId> = sessions.iter().copied().collect();
+        let parts = self.parts_of(sessions)?.into_iter();
+        let parts = parts.filter(|part| !listed.contains(part));
+        let all: Vec<SessionId> = sessions.iter().copied().chain(parts).collect();
+        for chunk in all.chunks(ERASE_SESSIONS) {
             let mut places: BTreeMap<usize, Vec<(u64, u32)>> = BTreeMap::new();
             for (at, place) in self.locate(chunk)? {
                 places.entry(at).or_default().push(place);

@@ -127,6 +127,9 @@ pub enum VaultError {
     /// The system gives no random bytes.
     #[error("the system has no randomness")]
     Randomness,
+    /// The vault was closed, together with its log.
+    #[error("the vault is closed")]
+    Closed,
     /// The vault was opened to read only.
     #[error("the vault was opened only for reading")]
     ReadOnly,

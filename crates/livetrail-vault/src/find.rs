@@ -154,6 +154,24 @@ impl Vault {
         Ok(page)
     }
 
+    /// The rows that are parts of these sessions: see [`NewRow::owner`](crate::NewRow::owner).
+    ///
+    /// Cost: as for as many calls of [`get`](Self::get), and less for more than 64 sessions.
+    ///
+    /// # Errors
+    /// Errors of the system, or damage.
+    pub fn parts_of(&self, sessions: &[SessionId]) -> Result<Vec<SessionId>, VaultError> {
+        self.usable()?;
+        let tokens = sessions.iter().map(|session| self.keys.owner(session));
+        let mut parts = BTreeSet::new();
+        for (_, (segment, row)) in self.locate_tokens(Kind::UserAgent, tokens)? {
+            if let Read::Row(row) = self.read(segment, row)? {
+                parts.insert(row.session);
+            }
+        }
+        Ok(parts.into_iter().collect())
+    }
+
     /// Whether a session was erased.
     ///
     /// # Errors
@@ -200,7 +218,16 @@ impl Vault {
     /// rows whose key is overwritten but whose tokens still exist.
     pub(crate) fn locate(&self, sessions: &[SessionId]) -> Result<Vec<Located>, VaultError> {
         let token = |session: &SessionId| self.keys.token(Kind::Session, session);
-        let mut wanted: Vec<(Token, usize)> = sessions.iter().map(token).zip(0..).collect();
+        self.locate_tokens(Kind::Session, sessions.iter().map(token))
+    }
+
+    /// Where the rows with these tokens are, with the token's number.
+    fn locate_tokens(
+        &self,
+        kind: Kind,
+        tokens: impl Iterator<Item = Token>,
+    ) -> Result<Vec<Located>, VaultError> {
+        let mut wanted: Vec<(Token, usize)> = tokens.zip(0..).collect();
         wanted.sort_unstable();
         let mut found = Vec::new();
         for (number, full) in &self.full {
@@ -209,16 +236,16 @@ impl Vault {
             };
             if wanted.len() <= FEW_SESSIONS {
                 for (token, at) in &wanted {
-                    let rows = lookup.find(Kind::Session, token, 0)?;
+                    let rows = lookup.find(kind, token, 0)?;
                     found.extend(rows.into_iter().map(|row| (*at, (*number, row))));
                 }
             } else {
-                let pairs = lookup.pairs(Kind::Session)?;
+                let pairs = lookup.pairs(kind)?;
                 join(&wanted, &pairs, |at, row| found.push((at, (*number, row))));
             }
         }
         for (token, at) in &wanted {
-            let rows = self.active.find(Kind::Session, token, 0);
+            let rows = self.active.find(kind, token, 0);
             found.extend(rows.into_iter().map(|row| (*at, (self.active.number, row))));
         }
         Ok(found)

@@ -5,6 +5,7 @@
 //! token              HMAC-SHA-256(key of its kind, value)[0..12]
 //! key of a row       HMAC-SHA-256(key of "row", key slot │ session)
 //! key of the state   HMAC-SHA-256(key of "state", vault id)
+//! secret of a host   HMAC-SHA-256(key of "secret", the host's purpose)
 //! ```
 
 use std::{
@@ -117,6 +118,7 @@ pub(crate) struct Keys {
     row: HmacSha256,
     state: HmacSha256,
     check: HmacSha256,
+    secret: HmacSha256,
 }
 
 impl std::fmt::Debug for Keys {
@@ -132,6 +134,7 @@ impl Keys {
             row: master.derive(b"row"),
             state: master.derive(b"state"),
             check: master.derive(b"check"),
+            secret: master.derive(b"secret"),
         }
     }
 
@@ -180,6 +183,20 @@ impl Keys {
 
     pub(crate) fn principal(&self, name: &str) -> Token {
         self.token(Kind::Principal, name.as_bytes())
+    }
+
+    /// A secret of the host.
+    pub(crate) fn secret(&self, purpose: &[u8]) -> Zeroizing<[u8; 32]> {
+        let mut mac = self.secret.clone();
+        mac.update(purpose);
+        finish(mac)
+    }
+
+    /// Takes the place of the user agent in a row that is a part of this session.
+    pub(crate) fn owner(&self, session: &[u8; 16]) -> Token {
+        let mut value = b"\0part of\0".to_vec();
+        value.extend_from_slice(session);
+        self.token(Kind::UserAgent, &value)
     }
 
     /// White space around a user agent is not part of it.

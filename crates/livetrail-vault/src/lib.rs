@@ -31,6 +31,7 @@
 //!     principal: Some("alice"),
 //!     peer: Some("192.0.2.7".parse()?),
 //!     user_agent: None,
+//!     owner: None,
 //!     opening: b"{}",
 //! }])?;
 //! let alice = Subject::Principal("alice".into());

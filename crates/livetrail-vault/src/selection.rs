@@ -35,7 +35,8 @@ pub enum Subject {
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Selection {
-    /// These sessions, also unknown ones: openings of them that come later are refused.
+    /// These sessions and the rows that are parts of them; also unknown ones: openings of them that
+    /// come later are refused.
     Sessions(Vec<SessionId>),
     /// All that the vault has of this subject now.
     Subject(Subject),

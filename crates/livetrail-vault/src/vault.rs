@@ -130,6 +130,10 @@ pub struct NewRow<'a> {
     pub peer: Option<IpAddr>,
     /// The user agent, to find the row by, without white space around it.
     pub user_agent: Option<&'a str>,
+    /// The session that the row is a part of, if it is not the row of the session itself. The row
+    /// is erased together with this session, and is not kept after that. Such a row is not found
+    /// by its user agent.
+    pub owner: Option<SessionId>,
     /// The opening: bytes that the vault does not interpret, at most [`MAX_OPENING_BYTES`].
     pub opening: &'a [u8],
 }
@@ -148,7 +152,7 @@ pub struct Inserted {
     pub kept: u64,
     /// Rows whose session has a row already: the batch was given before.
     pub duplicate: u64,
-    /// Rows of sessions that were erased.
+    /// Rows of sessions that were erased, and parts of such sessions.
     pub erased: u64,
     /// Refusals over a bound.
     pub not_kept: u64,
@@ -173,6 +177,7 @@ pub struct Opened {
 /// Personal data of sessions, sealed, next to the trail. See the [crate](crate).
 pub struct Vault {
     pub(crate) disk: Disk,
+    id: [u8; 16],
     pub(crate) keys: Keys,
     pub(crate) state_key: Zeroizing<[u8; 32]>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -330,6 +335,7 @@ impl Vault {
             broken: false,
             lock,
             disk,
+            id: *id,
             keys,
             state_key,
             clock,
@@ -388,7 +394,10 @@ impl Vault {
             .unwrap_or(0);
         for new in rows {
             let token = self.keys.token(Kind::Session, &new.session);
-            if self.tombstones.contains(&new.session)? {
+            let owner = new.owner.filter(|owner| *owner != new.session);
+            let is_erased = self.tombstones.contains(&new.session)?
+                || owner.map_or(Ok(false), |owner| self.tombstones.contains(&owner))?;
+            if is_erased {
                 done.erased = done.erased.saturating_add(1);
                 continue;
             }
@@ -448,7 +457,10 @@ impl Vault {
             kind: new.kind,
             app: new.app.to_owned(),
             principal: new.principal.map(|name| self.keys.principal(name)),
-            user_agent: new.user_agent.map(|name| self.keys.user_agent(name)),
+            user_agent: match new.owner.filter(|owner| *owner != new.session) {
+                Some(owner) => Some(self.keys.owner(&owner)),
+                None => new.user_agent.map(|name| self.keys.user_agent(name)),
+            },
             peer: new.peer.map(|peer| peer.to_canonical()),
             opening: Zeroizing::new(new.opening.to_vec()),
         }
@@ -483,6 +495,40 @@ impl Vault {
         let full = self.full.values().map(|full| u64::from(full.head.refusals));
         full.sum::<u64>()
             .saturating_add(u64::from(self.active.refusals()))
+    }
+
+    /// The vault's identifier: random, made with the vault. Copies of a vault have the same.
+    #[must_use]
+    pub const fn id(&self) -> [u8; 16] {
+        self.id
+    }
+
+    /// The identifier of the vault in a store, without its key. `None`: there is no vault.
+    ///
+    /// # Errors
+    /// [`VaultError::Damaged`], errors of the system.
+    pub fn id_in(store: &SharedStore) -> Result<Option<[u8; 16]>, VaultError> {
+        let disk = Disk(Arc::clone(store));
+        let Some(bytes) = disk.read(disk::VAULT)? else {
+            return Ok(None);
+        };
+        let (id, _) = parse_vault(&bytes)
+            .ok_or_else(|| VaultError::damaged(disk::VAULT, "it is not valid"))?;
+        Ok(Some(id))
+    }
+
+    /// A secret for another purpose of the caller. It is derived from the vault's key, so it is the
+    /// same at each start, and is lost with the key.
+    #[must_use]
+    pub fn secret(&self, purpose: &[u8]) -> Zeroizing<[u8; 32]> {
+        self.keys.secret(purpose)
+    }
+
+    /// Whether the vault must be opened again: an operation that writes has failed, and every later
+    /// one is refused.
+    #[must_use]
+    pub const fn is_broken(&self) -> bool {
+        self.broken
     }
 
     /// Refusals that were not kept since the last call. The caller records them.

@@ -204,6 +204,7 @@ const RULES: &[Rule] = &[
             "livetrail-replica",
             "livetrail-tlog",
             "livetrail-uring",
+            "livetrail-vault",
             "livetrail-verify",
         ],
         never_below: &[

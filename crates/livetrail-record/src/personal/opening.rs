@@ -245,6 +245,11 @@ impl Opening {
         self.fields.get(at).map(|(_, value)| value)
     }
 
+    /// Bytes of the canonical JSON.
+    pub(crate) const fn json_bytes(&self) -> usize {
+        self.json_bytes
+    }
+
     /// The fields in order of their names.
     pub fn fields(&self) -> impl Iterator<Item = (&str, &Personal)> {
         self.fields

@@ -10,7 +10,7 @@ use super::{
     try_open,
 };
 use crate::{
-    Query, Retention, Selection, Subject, VaultError, disk,
+    NewRow, Query, Retention, Selection, Subject, Vault, VaultError, disk,
     format::{row, slots},
     key::Kind,
 };
@@ -43,6 +43,48 @@ fn an_erased_session_is_gone_with_its_key_and_tokens_and_takes_no_later_opening(
             assert_eq!(slots[row], [0; 32]);
         }
     }
+    assert!(vault.check().unwrap().is_good());
+}
+
+#[test]
+fn parts_of_a_session_are_erased_with_it_and_none_is_kept_later() {
+    let mem = MemStore::new();
+    let mut vault = open(&mem);
+    let owned = |number: u32, owner: u32| (Made::new(number), Some(session(owner)));
+    let made: Vec<_> = (0..6).map(|number| (Made::new(number), None)).collect();
+    let parts = [owned(100, 1), owned(101, 1), owned(102, 2), owned(103, 50)];
+    for (made, owner) in made.iter().chain(&parts) {
+        let owner = *owner;
+        let row = NewRow {
+            owner,
+            ..made.row()
+        };
+        assert_eq!(vault.insert(&[row]).unwrap().kept, 1);
+    }
+    let of = |vault: &Vault, owners: &[u32]| {
+        let owners: Vec<_> = owners.iter().map(|owner| session(*owner)).collect();
+        vault.parts_of(&owners).unwrap()
+    };
+    assert_eq!(of(&vault, &[1]), sessions([100, 101]));
+    let many: Vec<u32> = (0..100).collect();
+    assert_eq!(of(&vault, &many), sessions([100, 101, 102, 103]));
+    let mut noted = Vec::new();
+    let request = request("r", Selection::Sessions(sessions([1, 50])));
+    let done = vault.erase(&request, &mut |sessions| {
+        noted.extend_from_slice(sessions);
+        Ok(())
+    });
+    let done = done.unwrap();
+    assert_eq!((done.erased, done.unknown), (4, 1));
+    assert_eq!(noted, sessions([1, 50, 100, 101, 103]));
+    assert_eq!(of(&vault, &many), sessions([102]));
+    let late = Made::new(104);
+    let owner = Some(session(50));
+    let late = NewRow {
+        owner,
+        ..late.row()
+    };
+    assert_eq!(vault.insert(&[late]).unwrap().erased, 1);
     assert!(vault.check().unwrap().is_good());
 }
 
