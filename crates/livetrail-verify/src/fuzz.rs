@@ -2,6 +2,7 @@
 
 use crate::lines::{Lines, verify_lines};
 use crate::options::Options;
+use crate::personal::{Answer, Openings, PersonalAnswer};
 use crate::sources::Files;
 use crate::trust::policy::Policy;
 use crate::verify::verify;
@@ -84,9 +85,72 @@ pub fn fuzz_lines(data: &[u8]) {
     }
 }
 
+/// `data` is a file of openings. It is compared with an empty trail and with a short one of lines.
+///
+/// # Panics
+/// When the verifier panics, or an opening of nobody is shown as proven.
+#[doc(hidden)]
+pub fn fuzz_openings(data: &[u8]) {
+    let mut openings = Openings::default();
+    if openings.read("openings", data).is_err() {
+        return;
+    }
+    let count = openings.len();
+    let mut policy = Policy::default();
+    if let Ok(key) = KEY.parse() {
+        let _ = policy.add(key);
+    }
+    let options = Options {
+        policy,
+        openings,
+        ..Options::default()
+    };
+    let entry = format!(
+        "{{\"action\":\"play_started\",\"app\":\"\",\"personal\":\"{}=\",\"ts_ms\":1,\"v\":2}}",
+        "A".repeat(43)
+    );
+    let line = format!(
+        "{{\"index\":0,\"leaf\":\"{}\",\"record\":{entry}}}\n",
+        livetrail_tlog::leaf_hash(entry.as_bytes())
+    );
+    let input = Lines {
+        name: "lines".to_owned(),
+        reader: Box::new(std::io::Cursor::new(line)),
+    };
+    let checkpoint = ("checkpoint", ONE_ENTRY);
+    if let Ok(report) = verify_lines([Ok(input)], checkpoint, &options, &mut |_, _| {}) {
+        let answers = &report.personal.answers;
+        assert_eq!(answers.len(), count);
+        let is_shown = |answer: &PersonalAnswer| answer.answer == Answer::Shown;
+        assert!(!answers.iter().any(is_shown), "nobody knows such fields");
+        let _ = report.to_string();
+    }
+}
+
+/// A checkpoint of one entry. Nobody signed it.
+const ONE_ENTRY: &[u8] =
+    b"example.com/audit\n1\n47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\n\n\xe2\x80\x94 example.com/audit dD4v3gAA\n";
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn openings_of_nobody_are_answered_and_not_shown() {
+        let seeds = [
+            include_bytes!("../../../fuzz/seeds/openings/an-opening").as_slice(),
+            include_bytes!("../../../fuzz/seeds/openings/a-disclosure-and-a-question"),
+            include_bytes!("../../../fuzz/seeds/openings/without-an-index"),
+        ];
+        for seed in seeds {
+            let mut openings = Openings::default();
+            openings.read("seed", seed).unwrap();
+            fuzz_openings(seed);
+        }
+        fuzz_openings(b"{\"index\":0}");
+        fuzz_openings(b"");
+        assert!(crate::note::stated(ONE_ENTRY).is_some());
+    }
 
     #[test]
     fn the_key_is_one_and_lines_of_a_log_that_nobody_signed_are_not_sound() {

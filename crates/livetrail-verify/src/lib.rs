@@ -62,7 +62,7 @@ pub use error::VerifyError;
 pub use file_trail::verify_file;
 pub use finding::{Class, Finding, MAX_FINDINGS, Severity};
 #[doc(hidden)]
-pub use fuzz::{fuzz_lines, fuzz_trail};
+pub use fuzz::{fuzz_lines, fuzz_openings, fuzz_trail};
 pub use lines::{Lines, checkpoint_in, verify_lines};
 pub use options::Options;
 pub use personal::{

@@ -11,8 +11,13 @@ use livetrail_ledger::{
     Class as Urgency, Identity, Ledger, MemStore, Options as Settings, Reader, SharedStore, Store,
     generate_seed, read_seed,
 };
-use livetrail_record::{encode_canonical, parse_canonical};
-use livetrail_verify::{Class, Files, Finding, Options, Report, Severity, Verdict, verify};
+use livetrail_record::{
+    AuditAction, AuditRecord, EntryContext, Opening, Uuid, Value, digest_to_base64,
+    encode_canonical, encode_entry, parse_canonical,
+};
+use livetrail_verify::{
+    Answer, Class, Files, Finding, Openings, Options, Report, Severity, Verdict, verify,
+};
 
 use crate::settings::{Dice, say, whole};
 use crate::subject::Subject;
@@ -432,4 +437,106 @@ fn a_file_put_back_from_an_earlier_day_is_found() {
     assert_named(&report, "checkpoint", Class::Older, |finding| {
         finding.path.as_deref() == Some("newest")
     });
+}
+
+/// The session of the viewer whose personal fields the boot of [`viewer`] commits to.
+const VIEWER: Uuid = Uuid::from_u128(0x77);
+
+/// A later boot of schema 2: a viewer, a hold on its opening, and its end. Returns the entries, and
+/// the opening.
+fn viewer() -> (Vec<Vec<u8>>, Opening) {
+    // The bytes of `VIEWER` in base64.
+    let sessions = "AAAAAAAAAAAAAAAAAAAAdw==";
+    let of_viewer = |action| {
+        AuditRecord::new(action, "live")
+            .with_stream("cam")
+            .with_session(VIEWER)
+    };
+    let hold = AuditRecord::new(AuditAction::AdminHeld, "")
+        .with_extra("hold", Value::Text("case".to_owned()))
+        .and_then(|record| record.with_extra("sessions", Value::Text(sessions.to_owned())));
+    let records = [
+        AuditRecord::new(AuditAction::ServerStarted, ""),
+        of_viewer(AuditAction::PlayStarted).with_principal("alice"),
+        hold.expect("fields of a record"),
+        of_viewer(AuditAction::PlayEnded),
+        AuditRecord::new(AuditAction::ServerStopped, ""),
+    ];
+    let mut opening = None;
+    let entries = (0..).zip(records).map(|(seq, record)| {
+        let record = record.with_boot(Uuid::from_u128(0xb007)).with_seq(seq);
+        let record = record.with_ts_ms(4_000_000_000_000).with_mono_ms(seq);
+        let entry = encode_entry(&record, &EntryContext::new([9; 16])).expect("an entry");
+        opening = opening.take().or(entry.opening);
+        entry.bytes
+    });
+    let entries = entries.collect();
+    (entries, opening.expect("the viewer's fields"))
+}
+
+#[test]
+fn the_owner_of_the_key_cannot_put_names_back_nor_others_in_their_place_nor_erase_what_is_held() {
+    let corpus = Corpus::new();
+    let (later, opening) = viewer();
+    let start = corpus.entries.len() + 1;
+    let mut options = corpus.options.clone();
+    let mut openings = Openings::default();
+    openings
+        .read("alice", &opening.to_json())
+        .expect("an opening");
+    let line = String::from_utf8(opening.to_json()).expect("text");
+    let line = format!("{{\"index\":{start},\"opening\":{line}}}");
+    openings
+        .read("alice-17", line.as_bytes())
+        .expect("an opening");
+    options.openings = openings;
+    let check = |change: &dyn Fn(&mut Vec<Vec<u8>>)| {
+        let mut later = later.clone();
+        change(&mut later);
+        let entries = [corpus.entries.clone(), later].concat();
+        let files = corpus.recreated(&entries, Signer::Log);
+        verify(&files, &options, &mut |_, _| {}).expect("an answer")
+    };
+    let edited = |entries: &mut [Vec<u8>], at: usize, from: &str, to: &str| {
+        let text = String::from_utf8(entries[at].clone()).expect("text");
+        assert!(text.contains(from), "{text}");
+        entries[at] = text.replace(from, to).into_bytes();
+    };
+    let at = |index: usize| move |finding: &Finding| finding.index == Some(index as u64);
+
+    let report = check(&|_| {});
+    assert_eq!(report.verdict, Verdict::Sound, "{report}");
+    let answers = report.personal.answers.iter().map(|answer| answer.answer);
+    assert_eq!(answers.collect::<Vec<_>>(), [Answer::Shown, Answer::Shown]);
+    // The name is in the entry again.
+    let report = check(&|entries| {
+        edited(entries, 1, ",\"seq\"", ",\"principal\":\"alice\",\"seq\"");
+    });
+    assert_named(&report, "in clear", Class::Personal, at(start));
+    // The entry commits to somebody else: the opening that the auditor has shows it.
+    let mut other = Opening::new(VIEWER, [9; 16]);
+    other.insert("principal", "bob").expect("a field");
+    let [ours, theirs] = [&opening, &other].map(|one| digest_to_base64(&one.commitment()));
+    let report = check(&|entries| edited(entries, 1, &ours, &theirs));
+    assert_named(&report, "another", Class::Personal, at(start));
+    assert_named(&report, "another", Class::Personal, at_path("alice"));
+    // The opening is erased under the hold; or the hold was never set on anything.
+    let erasure = |entries: &mut Vec<Vec<u8>>| {
+        edited(
+            entries,
+            3,
+            "\"action\":\"play_ended\"",
+            "\"action\":\"admin_erased\"",
+        );
+        edited(
+            entries,
+            3,
+            ",\"stream\"",
+            ",\"sessions\":\"AAAAAAAAAAAAAAAAAAAAdw==\",\"stream\"",
+        );
+    };
+    let report = check(&erasure);
+    assert_named(&report, "held", Class::Personal, at(start + 2));
+    let report = check(&|entries| edited(entries, 2, "dw==", "dwAA"));
+    assert_named(&report, "no hold", Class::Administration, at(start + 1));
 }
