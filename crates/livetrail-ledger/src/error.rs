@@ -151,6 +151,17 @@ pub enum LedgerError {
         /// The option, and its bound.
         what: String,
     },
+    /// The log has companions of entries that are not sealed, and no store for them was given.
+    #[error(
+        "entry {index} of the write-ahead log has a companion that its store does not have yet: open the trail with its store of companions, as the program did that wrote it"
+    )]
+    CompanionsUnkept {
+        /// The last entry that has one.
+        index: u64,
+    },
+    /// Entries are to have companions, and no store was given that keeps them.
+    #[error("entries with companions need a store that keeps the companions")]
+    NoCompanionStore,
     /// The published checkpoint does not exist.
     #[error("the trail has no file `checkpoint`: restore it from a back-up, replica or witness")]
     CheckpointMissing,
@@ -546,6 +557,24 @@ pub enum AppendError {
         at: usize,
         /// Its length.
         bytes: usize,
+    },
+    /// A companion is longer than [`MAX_COMPANION_BYTES`](crate::MAX_COMPANION_BYTES). No entry of
+    /// the call was accepted.
+    #[error("the companion of entry {at} of the call has {bytes} bytes and may have 98,304")]
+    CompanionTooLong {
+        /// The position of the entry in the call, from 0.
+        at: usize,
+        /// The companion's length.
+        bytes: usize,
+    },
+    /// An entry has a companion, and the ledger was opened without a store for companions. No entry
+    /// of the call was accepted.
+    #[error(
+        "entry {at} of the call has a companion, and the ledger was opened without a store for companions"
+    )]
+    NoCompanionStore {
+        /// The position of the entry in the call, from 0.
+        at: usize,
     },
     /// The call has more bytes than the queue can ever hold.
     #[error(

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | creating and opening a trail | [`Ledger`], [`Builder`], [`Options`], [`RecoveryReport`] |
 //! | appending, waiting for durable and sealed, status | [`Handle`], [`Reached`], [`Status`] |
+//! | bytes that go with an entry and never reach the tree | [`Entry`], [`CompanionStore`] |
 //! | the log's origin and keys | [`Identity`], [`Cosigner`], [`generate_seed`] |
 //! | key files | [`read_seed`], [`write_seed`] |
 //! | other parties | [`CheckpointHook`], [`ExternalFloor`], [`Floor`], [`SeenTree`] |
@@ -95,6 +96,7 @@ pub use witness::{
     MAX_ANSWER_BYTES, MAX_WITNESSES, RawAnswer, Witness, WitnessEvent, WitnessFloor,
     WitnessOptions, WitnessStatus, WitnessTransport, Witnesses,
 };
+pub use write::companion::{Companion, CompanionStore, Entry, MAX_COMPANION_BYTES};
 pub use write::ledger::{Appended, Builder, CommitTimes, Handle, Ledger, Status};
 pub use write::seal::CheckpointHook;
 pub use write::watermark::Reached;

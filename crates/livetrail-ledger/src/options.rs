@@ -8,12 +8,13 @@ use crate::{error::LedgerError, write::wal::HEADER_BYTES};
 /// disk.
 ///
 /// Memory: at most twice `queue_bytes` (filling, syncing), `backlog_bytes` and one more batch, one
-/// bundle, 64 KiB of hashes for the tree's right edge, and one re-read file at a time.
+/// bundle, 64 KiB of hashes for the tree's right edge, and one re-read file at a time. With a store
+/// of companions 4 MiB and one companion more.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Options {
-    /// Bytes of framed entries that may wait for a commit; also the limit of one commit. 128 KiB to
-    /// 1 GiB.
+    /// Bytes of framed entries that may wait for a commit; also the limit of one commit. 128 KiB
+    /// (if entries may have companions: 256 KiB) to 1 GiB.
     pub queue_bytes: usize,
     /// Bytes of durable entries that may wait for integration before commits wait. 1 to 1 GiB.
     pub backlog_bytes: usize,
@@ -49,11 +50,14 @@ impl Default for Options {
 }
 
 impl Options {
-    pub(crate) fn check(&self) -> Result<(), LedgerError> {
+    /// `companions`: entries may have them.
+    pub(crate) fn check(&self, companions: bool) -> Result<(), LedgerError> {
         let refuse = |what: String| Err(LedgerError::Options { what });
-        if !(128 << 10..=1 << 30).contains(&self.queue_bytes) {
+        // The longest entry fits, with its companion.
+        let least_kib = if companions { 256 } else { 128 };
+        if !(least_kib << 10..=1 << 30).contains(&self.queue_bytes) {
             return refuse(format!(
-                "queue_bytes is {} and must be 128 KiB to 1 GiB",
+                "queue_bytes is {} and must be {least_kib} KiB to 1 GiB",
                 self.queue_bytes
             ));
         }
@@ -98,11 +102,11 @@ mod tests {
 
     #[test]
     fn options_out_of_bounds_are_refused_in_words() {
-        assert!(Options::default().check().is_ok());
+        assert!(Options::default().check(true).is_ok());
         let of = |set: fn(&mut Options)| {
             let mut options = Options::default();
             set(&mut options);
-            options.check()
+            options.check(false)
         };
         for (setting, set) in [
             ("queue_bytes", (|o| o.queue_bytes = 1) as fn(&mut Options)),
@@ -119,6 +123,13 @@ mod tests {
             let words = of(set).unwrap_err().to_string();
             assert!(words.contains(&format!("{setting} is ")), "{words}");
         }
+        let least = Options {
+            queue_bytes: 128 << 10,
+            ..Options::default()
+        };
+        assert!(least.check(false).is_ok());
+        let words = least.check(true).unwrap_err().to_string();
+        assert!(words.contains("must be 256 KiB to"), "{words}");
         let at_their_bounds = of(|o| {
             o.segment_bytes = 64 << 30;
             o.backlog_bytes = 1 << 30;

@@ -4,7 +4,9 @@ use std::{collections::BTreeMap, io, sync::Arc, thread};
 
 use rustix::io::Errno;
 
-use super::harness::{Core, Ended, Seen, Still, check_names, check_whole, created, identity};
+use super::harness::{
+    Core, Ended, Seen, Still, check_names, check_whole, created, created_with_companions, identity,
+};
 use crate::error::LedgerError;
 use crate::store::{Fault, FaultPlan, FaultStore, MemStore, Op, PowerCut, SharedStore};
 use crate::upkeep::recover::create;
@@ -50,9 +52,7 @@ fn steps(core: &mut Core, reported: &mut Reported) -> Result<(), Ended> {
 /// Opens the remains of a crash, checks everything, and continues once.
 fn come_back(mem: &MemStore, seen: &Seen, reported: &Reported, what: &str) {
     let store: SharedStore = Arc::new(mem.clone());
-    let seen = Seen(Arc::new(std::sync::Mutex::new(
-        seen.0.lock().unwrap().clone(),
-    )));
+    let seen = seen.copy();
     let mut core = Core::open(&store, &seen).unwrap_or_else(|error| panic!("{what}: {error}"));
     assert!(
         core.acked >= reported.acked,
@@ -74,9 +74,10 @@ fn come_back(mem: &MemStore, seen: &Seen, reported: &Reported, what: &str) {
 }
 
 fn counts() -> BTreeMap<Op, u64> {
-    let store = FaultStore::over_memory(created());
+    let store = FaultStore::over_memory(created_with_companions());
     let shared: SharedStore = Arc::new(store.clone());
-    live(&shared, &Seen::default(), &mut Reported::default()).unwrap();
+    let seen = Seen::with_companions();
+    live(&shared, &seen, &mut Reported::default()).unwrap();
     store.counts()
 }
 
@@ -89,7 +90,7 @@ fn every_operation_failing_in_every_way_loses_nothing_and_forks_nothing() {
         .filter(|plan| changes(plan.op) || distinct_for_reading(plan.fault))
         .collect();
     assert!(plans.len() > 500, "{} faults", plans.len());
-    let fresh = created();
+    let fresh = created_with_companions();
     thread::scope(|scope| {
         for half in plans.chunks(plans.len().div_ceil(2)) {
             scope.spawn(|| {
@@ -101,21 +102,22 @@ fn every_operation_failing_in_every_way_loses_nothing_and_forks_nothing() {
 }
 
 /// The remains of a killed process: a checkpoint, entries that only the log has, and an intent
-/// without its checkpoint.
+/// without its checkpoint. The companions of the latter were kept.
 fn crashed() -> (MemStore, Seen, Reported) {
-    let mem = created();
+    let mem = created_with_companions();
     let faulty = FaultStore::over_memory(mem.clone());
     let store: SharedStore = Arc::new(faulty.clone());
-    let (seen, mut reported) = (Seen::default(), Reported::default());
+    let (seen, mut reported) = (Seen::with_companions(), Reported::default());
     let mut core = Core::open(&store, &seen).unwrap();
     for count in [260, 20] {
         core.append(count);
         core.commit().unwrap();
         core.integrate().unwrap();
-        // The second checkpoint is intended and not published.
+        // The second checkpoint is intended and not published: the third rename, after those of
+        // the companions and of the intent.
         faulty.arm(FaultPlan {
             op: Op::Rename,
-            nth: if count == 260 { 99 } else { 1 },
+            nth: if count == 260 { 99 } else { 2 },
             fault: Fault::KilledBefore,
         });
         assert_eq!(core.seal().is_ok(), count == 260);
@@ -228,7 +230,7 @@ fn fail_and_come_back(fresh: &MemStore, plan: FaultPlan) {
     let faulty = FaultStore::over_memory(mem.clone());
     faulty.arm(plan);
     let store: SharedStore = Arc::new(faulty.clone());
-    let seen = Seen::default();
+    let seen = Seen::with_companions();
     let mut reported = Reported::default();
     let ended = live(&store, &seen, &mut reported);
     drop(store);
@@ -259,11 +261,11 @@ const PASSING: [Errno; 6] = [
 
 #[test]
 fn a_passing_error_at_any_step_needs_no_restart() {
-    let fresh = created();
+    let fresh = created_with_companions();
     let opening = {
         let counted = FaultStore::over_memory(fresh.copy());
         let store: SharedStore = Arc::new(counted.clone());
-        Core::open(&store, &Seen::default()).unwrap();
+        Core::open(&store, &Seen::with_companions()).unwrap();
         counted.counts()
     };
     let living = counts();
@@ -289,7 +291,7 @@ fn passes(fresh: &MemStore, plan: FaultPlan) {
     let mem = fresh.copy();
     let faulty = FaultStore::over_memory(mem.clone());
     let store: SharedStore = Arc::new(faulty.clone());
-    let seen = Seen::default();
+    let seen = Seen::with_companions();
     let mut core = Core::open(&store, &seen).unwrap();
     faulty.arm(plan);
     let mut reported = Reported::default();

@@ -1,6 +1,8 @@
 //! The write path on one thread, step by step, and the check of all its output.
 
 use std::{
+    collections::BTreeMap,
+    io,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -17,9 +19,10 @@ use crate::{
     options::Options,
     passing::{Blocked, Passing},
     read::tree_files::{Place, TreeFiles},
-    store::{MemStore, SharedStore, Store},
+    store::{Access, MemStore, SharedStore, Store, replace},
     upkeep::prune::Pruned,
     upkeep::recover::{ExternalFloor, Recovered, RecoveryReport, create, recover},
+    write::companion::{Companion, CompanionStore, Entry, Keeper},
     write::seal::{CheckpointHook, Sealing},
     write::wal::{Batch, Writer},
 };
@@ -73,9 +76,110 @@ pub(crate) fn entry(index: u64) -> Vec<u8> {
     bytes
 }
 
+/// A new trail, and the directory of its [`Kept`] companions.
+pub(super) fn created_with_companions() -> MemStore {
+    let store = created();
+    store.create_dir(KEPT).unwrap();
+    store.sync_dir("private").unwrap();
+    store
+}
+
+/// The companion of entry `index`: two of three entries have one.
+pub(super) fn companion(index: u64) -> Vec<u8> {
+    if index.is_multiple_of(3) {
+        return Vec::new();
+    }
+    let mut bytes = entry(index);
+    bytes.reverse();
+    bytes
+}
+
+const KEPT: &str = "private/kept";
+
+/// Keeps companions in files next to the log. So every fault and every power cut of the tests can
+/// hit a step of it: each call is a write, a sync, a rename and a sync of the directory.
+#[derive(Debug)]
+pub(super) struct Kept(pub(super) SharedStore);
+
+impl CompanionStore for Kept {
+    fn keep(&mut self, companions: &[Companion<'_>]) -> io::Result<()> {
+        let (Some(first), Some(last)) = (companions.first(), companions.last()) else {
+            panic!("there is nothing to keep");
+        };
+        assert!(companions.is_sorted_by(|one, next| one.index < next.index));
+        let mut bytes = Vec::new();
+        for one in companions {
+            bytes.extend_from_slice(&one.index.to_le_bytes());
+            bytes.extend_from_slice(&one.bytes.len().to_le_bytes());
+            bytes.extend_from_slice(one.bytes);
+        }
+        let path = format!("{KEPT}/{}-{}", first.index, last.index);
+        replace(self.0.as_ref(), &path, &bytes, Access::Private)
+    }
+}
+
+/// The companions that are kept, by index.
+pub(super) fn kept(store: &dyn Store) -> BTreeMap<u64, Vec<u8>> {
+    let mut all = BTreeMap::new();
+    for listed in store.list(KEPT).unwrap() {
+        if listed.name.ends_with(".new") {
+            continue;
+        }
+        let bytes = store.read(&format!("{KEPT}/{}", listed.name)).unwrap();
+        let mut rest = &bytes[..];
+        while let Some((index, after)) = rest.split_first_chunk() {
+            let (length, after) = after.split_first_chunk().unwrap();
+            let (companion, after) = after.split_at(usize::from_le_bytes(*length));
+            all.insert(u64::from_le_bytes(*index), companion.to_vec());
+            rest = after;
+        }
+    }
+    all
+}
+
+/// No sealed entry is without its companion, and no companion without its durable entry.
+pub(super) fn check_companions(store: &dyn Store, sealed: u64, durable: u64) {
+    let kept = kept(store);
+    for index in (0..sealed).filter(|index| !companion(*index).is_empty()) {
+        assert!(
+            kept.contains_key(&index),
+            "{index} of {sealed} was sealed first"
+        );
+    }
+    for (index, bytes) in kept {
+        assert!(index < durable, "{index} is beyond what is durable");
+        assert_eq!(bytes, companion(index), "of entry {index}");
+    }
+}
+
 /// Everything that was signed or published, over all lives of a trail.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Seen(pub(super) Arc<Mutex<Vec<TreeHead>>>);
+pub(super) struct Seen(pub(super) Arc<Mutex<Vec<TreeHead>>>, pub(super) Companions);
+
+/// Whether the entries of a trail have companions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Companions {
+    #[default]
+    None,
+    Some,
+}
+
+impl Seen {
+    pub(super) fn with_companions() -> Self {
+        Self(Arc::default(), Companions::Some)
+    }
+
+    /// The same, on its own from now on.
+    pub(super) fn copy(&self) -> Self {
+        let heads = self.0.lock().unwrap().clone();
+        Self(Arc::new(Mutex::new(heads)), self.1)
+    }
+
+    pub(super) fn keeper(&self, store: &SharedStore) -> Option<Keeper> {
+        let store = Arc::clone(store);
+        (self.1 == Companions::Some).then(|| Keeper::new(Box::new(Kept(store))))
+    }
+}
 
 impl CheckpointHook for Seen {
     fn signed(&mut self, checkpoint: &VerifiedCheckpoint) -> Vec<livetrail_tlog::NoteSignature> {
@@ -129,10 +233,15 @@ impl Core {
     ) -> Result<Self, LedgerError> {
         let clock: Arc<dyn Clock> = Arc::new(Still);
         let hooks: Vec<Box<dyn CheckpointHook>> = vec![Box::new(seen.clone())];
-        let recovered = recover(store, identity, &clock, hooks, floors)?;
+        let keeper = seen.keeper(store);
+        let recovered = recover(store, identity, &clock, hooks, floors, keeper)?;
         let size = recovered.integrator.size();
         Ok(Self {
-            writer: Writer::new(Arc::clone(store), recovered.log_id),
+            writer: Writer::new(
+                Arc::clone(store),
+                recovered.log_id,
+                recovered.keeper.is_some(),
+            ),
             open: Batch::new(size, Vec::new()),
             frontier: recovered.integrator.frontier(),
             appended: size,
@@ -148,7 +257,14 @@ impl Core {
 
     pub(super) fn append(&mut self, count: u64) {
         for _ in 0..count {
-            self.open.push(&entry(self.appended));
+            let mut companion = companion(self.appended);
+            if self.recovered.keeper.is_none() {
+                companion.clear();
+            }
+            self.open.push(Entry {
+                bytes: &entry(self.appended),
+                companion: &companion,
+            });
             self.appended += 1;
         }
     }
@@ -177,9 +293,12 @@ impl Core {
 
     pub(super) fn integrate(&mut self) -> Result<(), Ended> {
         for batch in std::mem::take(&mut self.unintegrated) {
-            for entry in batch.payloads() {
+            for entry in batch.entries() {
                 let integrator = &mut self.recovered.integrator;
-                integrator.append(entry).map_err(Ended::Fatal)?;
+                if let Some(keeper) = &mut self.recovered.keeper {
+                    keeper.collect(integrator.size(), entry.companion);
+                }
+                integrator.append(entry.bytes).map_err(Ended::Fatal)?;
                 again(|| integrator.flush())?;
             }
         }
@@ -188,10 +307,16 @@ impl Core {
 
     pub(super) fn seal(&mut self) -> Result<(), Ended> {
         let Recovered {
-            integrator, sealer, ..
+            integrator,
+            sealer,
+            keeper,
+            ..
         } = &mut self.recovered;
         if integrator.size() == sealer.published().head().size {
             return Ok(());
+        }
+        if let Some(keeper) = keeper {
+            again(|| keeper.keep())?;
         }
         let cut = again(|| integrator.cut())?;
         let frontier = cut.frontier.clone();
@@ -269,6 +394,9 @@ pub(super) fn check_whole(store: &dyn Store, seen: &Seen, durable: u64) -> u64 {
         }
         assert_eq!(files.read_tile(tile).unwrap(), wanted, "{tile}");
     }
+    if seen.1 == Companions::Some {
+        check_companions(store, head.size, durable);
+    }
     head.size
 }
 
@@ -303,7 +431,7 @@ fn copy_of(store: &dyn Store) -> SharedStore {
     for path in ["private/log.json", "checkpoint"] {
         copy.create_dir("private").unwrap();
         let bytes = store.read(path).unwrap();
-        copy.write(path, &bytes, crate::Access::Private).unwrap();
+        copy.write(path, &bytes, Access::Private).unwrap();
     }
     Arc::new(copy)
 }

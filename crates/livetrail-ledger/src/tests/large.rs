@@ -13,6 +13,7 @@ use crate::{
     Clock as _, layout,
     manifest::{Intent, Manifest},
     store::{Access, FaultStore, MemStore, Op, SharedStore, Store, parent},
+    write::companion::Entry,
     write::wal::{Batch, Writer},
 };
 
@@ -61,10 +62,10 @@ fn trail() -> MemStore {
     let note = identity.sign(&text, intent.unix_s).unwrap();
     put(layout::CHECKPOINT, note.encode().as_bytes());
     let log_id = Manifest::read(&mem).unwrap().log_id().unwrap();
-    let mut writer = Writer::new(Arc::new(mem.clone()), log_id);
+    let mut writer = Writer::new(Arc::new(mem.clone()), log_id, false);
     let mut batch = Batch::new(full, Vec::new());
     for entry in &entries {
-        batch.push(entry);
+        batch.push(Entry::new(entry));
     }
     writer
         .commit(&batch, &Frontier::new(), || 64 << 10)

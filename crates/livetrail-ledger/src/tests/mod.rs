@@ -7,6 +7,8 @@
 #[cfg(test)]
 mod clocks;
 #[cfg(test)]
+mod companions;
+#[cfg(test)]
 mod faults;
 pub(crate) mod harness;
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::{io, sync::Arc};
 use livetrail_tlog::{Checkpoint, Note, leaf_hash, tree_root};
 
 use super::harness::{
-    Core, Ended, Seen, Still, check_names, check_whole, created, entry, with_keys,
+    Core, Ended, Seen, Still, check_names, check_whole, created_with_companions, entry, with_keys,
 };
 use crate::{
     Clock,
@@ -98,11 +98,11 @@ pub(crate) fn run(bytes: &[u8]) {
 
 /// Returns the final contents of the disk.
 fn live(bytes: &[u8]) -> MemStore {
-    let mem = created();
+    let mem = created_with_companions();
     let mut life = Life {
         faulty: FaultStore::over_memory(mem.clone()),
         mem,
-        seen: Seen::default(),
+        seen: Seen::with_companions(),
         core: None,
         acked: 0,
         appended: 0,
@@ -206,7 +206,8 @@ impl Life {
         self.restart(None);
         let store: SharedStore = Arc::new(self.mem.clone());
         let clock: Arc<dyn Clock> = Arc::new(Still);
-        let handed_over = rotate(&store, old, &Keys::of(next), &clock, &mut []).unwrap();
+        let keeper = self.seen.keeper(&store);
+        let handed_over = rotate(&store, old, &Keys::of(next), &clock, &mut [], keeper).unwrap();
         self.seen.0.lock().unwrap().push(handed_over.head());
         self.keys.changed(next);
         true
@@ -323,7 +324,8 @@ impl Life {
         self.keys.last = self.keys.last.max(next.0).max(next.1);
         let store: SharedStore = Arc::new(self.faulty.clone());
         let clock: Arc<dyn Clock> = Arc::new(Still);
-        match rotate(&store, &old, &Keys::of(next), &clock, &mut []) {
+        let keeper = self.seen.keeper(&store);
+        match rotate(&store, &old, &Keys::of(next), &clock, &mut [], keeper) {
             Ok(handed_over) => {
                 self.seen.0.lock().unwrap().push(handed_over.head());
                 self.keys.changed(next);

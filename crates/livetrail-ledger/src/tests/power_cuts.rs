@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use super::harness::{Core, Seen, check_names, check_whole, created};
+use super::harness::{Core, Seen, check_names, check_whole, created, created_with_companions};
 use crate::{
     layout,
     store::{Fault, FaultPlan, FaultStore, MemStore, Op, PowerCut, SharedStore},
@@ -44,6 +44,20 @@ struct Trail {
 }
 
 impl Trail {
+    fn new(companions: bool) -> Self {
+        let (mem, seen) = if companions {
+            (created_with_companions(), Seen::with_companions())
+        } else {
+            (created(), Seen::default())
+        };
+        Self {
+            mem,
+            seen,
+            core: None,
+            acked: 0,
+        }
+    }
+
     fn core(&mut self) -> &mut Core {
         let Self {
             mem,
@@ -95,8 +109,11 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(150))]
 
     #[test]
-    fn nothing_that_was_durable_is_lost_and_no_tree_forks(steps in prop::collection::vec(step(), 1..30)) {
-        let mut trail = Trail { mem: created(), seen: Seen::default(), core: None, acked: 0 };
+    fn nothing_that_was_durable_is_lost_and_no_tree_forks(
+        steps in prop::collection::vec(step(), 1..30),
+        companions: bool,
+    ) {
+        let mut trail = Trail::new(companions);
         for step in steps {
             trail.take(step);
         }
@@ -107,12 +124,7 @@ proptest! {
 #[test]
 fn a_cut_at_every_moment_of_a_batch_is_survived() {
     for seed in 0..300 {
-        let mut trail = Trail {
-            mem: created(),
-            seen: Seen::default(),
-            core: None,
-            acked: 0,
-        };
+        let mut trail = Trail::new(seed % 3 != 0);
         trail.take(Step::Append(30));
         trail.take(Step::Commit);
         trail.take(Step::Append(100));

@@ -94,6 +94,7 @@ fn another_origin_or_key_is_refused() {
             &clock,
             Vec::new(),
             &mut [],
+            None,
         )
         .map(|_| ())
     };

@@ -27,7 +27,7 @@ fn trail() -> MemStore {
 
 fn to(store: &SharedStore, new: &Identity) -> Result<VerifiedCheckpoint, LedgerError> {
     let clock: Arc<dyn Clock> = Arc::new(Still);
-    rotate(store, &Arc::new(identity()), new, &clock, &mut [])
+    rotate(store, &Arc::new(identity()), new, &clock, &mut [], None)
 }
 
 fn opens(mem: &MemStore, identity: Identity) -> Result<u64, LedgerError> {
@@ -103,7 +103,7 @@ fn a_key_that_was_given_up_is_believed_up_to_its_hand_over_and_no_further() {
     let reader = Reader::open(Arc::clone(&store)).unwrap();
     let clock: Arc<dyn Clock> = Arc::new(Still);
     let change =
-        |old: Identity, new: Identity| rotate(&store, &Arc::new(old), &new, &clock, &mut []);
+        |old: Identity, new: Identity| rotate(&store, &Arc::new(old), &new, &clock, &mut [], None);
     change(identity(), with_keys(3, 2)).unwrap();
     change(with_keys(3, 2), with_keys(3, 4)).unwrap();
     let text = |size| {
@@ -191,7 +191,7 @@ fn one_of_the_keys_can_be_changed_alone_and_again() {
     assert_eq!(note.signatures().len(), 3);
     let clock: Arc<dyn Clock> = Arc::new(Still);
     let again =
-        |old: Identity, new: Identity| rotate(&store, &Arc::new(old), &new, &clock, &mut []);
+        |old: Identity, new: Identity| rotate(&store, &Arc::new(old), &new, &clock, &mut [], None);
     again(with_keys(1, 4), with_keys(5, 4)).unwrap();
     assert_eq!(opens(&mem, with_keys(5, 4)).unwrap(), 32);
     assert_eq!(
@@ -228,7 +228,15 @@ fn what_is_not_this_log_is_refused_with_nothing_changed() {
     let store: SharedStore = Arc::new(mem.clone());
     let clock: Arc<dyn Clock> = Arc::new(Still);
     let new = with_keys(3, 4);
-    let error = rotate(&store, &Arc::new(with_keys(9, 2)), &new, &clock, &mut []).unwrap_err();
+    let error = rotate(
+        &store,
+        &Arc::new(with_keys(9, 2)),
+        &new,
+        &clock,
+        &mut [],
+        None,
+    )
+    .unwrap_err();
     assert!(matches!(error, LedgerError::Key { .. }), "{error}");
     let other = Identity::from_seeds(
         "example.com/other",

@@ -16,6 +16,7 @@ use crate::{
     upkeep::given_up::refuse_given_up,
     upkeep::held,
     upkeep::prune::Pruned,
+    write::companion::Keeper,
     write::integrate::Integrator,
     write::seal::{CheckpointHook, Sealer, Sealing, drop_stale_partials},
     write::wal::{LogId, Scan, Tail, replay, scan_log},
@@ -141,6 +142,8 @@ pub(crate) struct Recovered {
     pub(crate) log_id: LogId,
     pub(crate) integrator: Integrator,
     pub(crate) sealer: Sealer,
+    /// If companions are possible. It has none of sealed entries.
+    pub(crate) keeper: Option<Keeper>,
     pub(crate) report: RecoveryReport,
     /// The parties for whose answers signing waits from now on.
     pub(crate) held: BTreeSet<String>,
@@ -240,9 +243,10 @@ pub(crate) fn recover(
     clock: &Arc<dyn Clock>,
     hooks: Vec<Box<dyn CheckpointHook>>,
     floors: &mut [Box<dyn ExternalFloor>],
+    keeper: Option<Keeper>,
 ) -> Result<Recovered, LedgerError> {
     let check = |published: &_| refuse_given_up(store.as_ref(), identity, published);
-    open(store, identity, clock, hooks, floors, &check)
+    open(store, identity, clock, hooks, floors, keeper, &check)
 }
 
 /// The same for a change of keys, which may have been interrupted before.
@@ -251,8 +255,10 @@ pub(crate) fn recover_to_rotate(
     identity: &Arc<Identity>,
     clock: &Arc<dyn Clock>,
     floors: &mut [Box<dyn ExternalFloor>],
+    keeper: Option<Keeper>,
 ) -> Result<Recovered, LedgerError> {
-    open(store, identity, clock, Vec::new(), floors, &|_| Ok(()))
+    let hooks = Vec::new();
+    open(store, identity, clock, hooks, floors, keeper, &|_| Ok(()))
 }
 
 fn open(
@@ -261,6 +267,7 @@ fn open(
     clock: &Arc<dyn Clock>,
     hooks: Vec<Box<dyn CheckpointHook>>,
     floors: &mut [Box<dyn ExternalFloor>],
+    keeper: Option<Keeper>,
     check_keys: &dyn Fn(&VerifiedCheckpoint) -> Result<(), LedgerError>,
 ) -> Result<Recovered, LedgerError> {
     // 1. Whose trail is it, and do we hold it exclusively?
@@ -277,6 +284,7 @@ fn open(
     let full = sealed.size & !0xff;
     let scan = scan_log(store.as_ref(), &log_id, full)?;
     check_scan(&scan, sealed, intent)?;
+    check_companions(&scan, sealed, keeper.is_some())?;
     // 4. Do the tiles give the signed root, and does the last bundle match them? Is it the tree
     //    that the log continues?
     let integrator = Integrator::resume(Arc::clone(store), sealed)?;
@@ -318,6 +326,7 @@ fn open(
         log_id,
         integrator,
         sealer,
+        keeper,
         report: RecoveryReport {
             sealed: sealed.size,
             entries: scan.next_index,
@@ -335,9 +344,10 @@ fn open(
 }
 
 impl Recovered {
-    /// 6. Truncate the torn tail and integrate unsealed entries. If a checkpoint was intended,
-    ///    first up to that size, so that the same bytes are signed. A crash in here leaves the same
-    ///    state as a crash in normal operation, for the next start.
+    /// 6. Truncate the torn tail and integrate unsealed entries. Their companions are kept before
+    ///    they are sealed. If a checkpoint was intended, first up to that size, so that the same
+    ///    bytes are signed. A crash in here leaves the same state as a crash in normal operation,
+    ///    for the next start.
     fn repair(
         &mut self,
         store: &dyn Store,
@@ -361,20 +371,30 @@ impl Recovered {
         }
         wipe(store, sealed).map_err(|error| LedgerError::io("tidy", store.place(), error))?;
         let (integrator, sealer) = (&mut self.integrator, &mut self.sealer);
+        let keeper = &mut self.keeper;
         replay(store, scan, sealed, |batch| {
-            for entry in batch.payloads() {
-                integrator.append(entry)?;
+            for entry in batch.entries() {
+                if let Some(keeper) = keeper {
+                    keeper.collect(integrator.size(), entry.companion);
+                }
+                integrator.append(entry.bytes)?;
                 integrator.flush()?;
                 let size = integrator.size();
                 let unsealed = size.saturating_sub(sealer.published().head().size);
-                if size == intent.head.size && unsealed > 0 {
+                let intended = size == intent.head.size && unsealed > 0;
+                let step = unsealed >= RECOVERY_STEP && size > intent.head.size;
+                if intended || step || keeper.as_ref().is_some_and(Keeper::is_full) {
+                    keep(keeper)?;
+                }
+                if intended {
                     seal_intended(integrator, sealer, intent)?;
-                } else if unsealed >= RECOVERY_STEP && size > intent.head.size {
+                } else if step {
                     seal(integrator, sealer)?;
                 }
             }
             Ok::<_, LedgerError>(())
         })?;
+        keep(keeper)?;
         if integrator.size() > sealer.published().head().size {
             seal(integrator, sealer)?;
         }
@@ -389,6 +409,12 @@ const RECOVERY_STEP: u64 = 1 << 15;
 /// The maximum number of entries that may be integrated and not yet sealed. It bounds the number of
 /// files in the stage (a little over 8,192).
 pub(crate) const MAX_UNSEALED: u64 = 1 << 20;
+
+/// The companions of all integrated entries become durable elsewhere. *Crash before: the next start
+/// gives them again. After: the entries may be sealed.*
+fn keep(keeper: &mut Option<Keeper>) -> Result<(), LedgerError> {
+    Ok(keeper.as_mut().map_or(Ok(()), Keeper::keep)?)
+}
 
 fn seal_intended(
     integrator: &mut Integrator,
@@ -478,6 +504,16 @@ fn check_scan(scan: &Scan, sealed: TreeHead, intent: Intent) -> Result<(), Ledge
         });
     }
     Ok(())
+}
+
+/// Without their store, companions of unsealed entries would be lost.
+fn check_companions(scan: &Scan, sealed: TreeHead, store: bool) -> Result<(), LedgerError> {
+    match scan.last_companion {
+        Some(index) if index >= sealed.size && !store => {
+            Err(LedgerError::CompanionsUnkept { index })
+        }
+        _ => Ok(()),
+    }
 }
 
 fn check_known(store: &dyn Store, scan: &Scan, sealed: TreeHead) -> Result<(), LedgerError> {

@@ -29,6 +29,7 @@ use crate::{
     store::{Access, SharedStore, Store, parent, replace},
     upkeep::given_up::given_up_under,
     upkeep::recover::{ExternalFloor, Recovered, recover_to_rotate},
+    write::companion::Keeper,
 };
 
 /// Takes a log from one identity to another. It can be repeated after a failure or a crash at any
@@ -39,6 +40,7 @@ pub(crate) fn rotate(
     new: &Identity,
     clock: &Arc<dyn Clock>,
     floors: &mut [Box<dyn ExternalFloor>],
+    keeper: Option<Keeper>,
 ) -> Result<VerifiedCheckpoint, LedgerError> {
     let manifest = Manifest::read(store.as_ref())?;
     if manifest.check(new).is_ok() {
@@ -54,7 +56,7 @@ pub(crate) fn rotate(
         mut sealer,
         lock: _lock,
         ..
-    } = recover_to_rotate(store, old, clock, floors)?;
+    } = recover_to_rotate(store, old, clock, floors, keeper)?;
     let published = sealer.published();
     if published.head().size == 0 {
         return Err(LedgerError::RotationUnrecorded);

@@ -21,6 +21,7 @@ use crate::{
     upkeep::held,
     upkeep::prune,
     upkeep::space::{Class, Pressure},
+    write::companion::{Entry, MAX_COMPANION_BYTES},
     write::wal::{HEAD_BYTES, framed_bytes},
     write::watermark::Reached,
 };
@@ -58,8 +59,8 @@ pub struct Status {
     pub backlog_bytes: usize,
     /// How full the disk is.
     pub pressure: Pressure,
-    /// The error for which the log waits now: the disk has no space, or the system no file or
-    /// memory for it. It retries by itself.
+    /// The error for which the log waits now: the disk has no space, the system no file or memory
+    /// for it, or the store of companions keeps nothing. It retries by itself.
     #[serde(serialize_with = "crate::serialize::optional_error")]
     pub retrying: Option<Arc<Passing>>,
     /// The number of retries since it was opened.
@@ -88,6 +89,7 @@ impl Handle {
         class: Class,
         entries: &[E],
     ) -> Result<Appended, AppendError> {
+        let entries = entries.iter().map(|entry| Entry::new(entry.as_ref()));
         self.push_one_class(class, entries, true)
     }
 
@@ -100,16 +102,53 @@ impl Handle {
         class: Class,
         entries: &[E],
     ) -> Result<Appended, AppendError> {
+        let entries = entries.iter().map(|entry| Entry::new(entry.as_ref()));
         self.push_one_class(class, entries, false)
     }
 
-    fn push_one_class<E: AsRef<[u8]>>(
+    /// Like [`append`](Self::append), for entries that may have companions. The ledger must have
+    /// been opened with [`Builder::companions`](crate::Builder::companions). Without companions the
+    /// two do the same.
+    ///
+    /// An entry becomes durable together with its companion. It is sealed after the store has kept
+    /// the companion.
+    ///
+    /// # Errors
+    /// As [`append`](Self::append), and [`AppendError::CompanionTooLong`],
+    /// [`AppendError::NoCompanionStore`].
+    pub fn append_entries(
         &self,
         class: Class,
-        entries: &[E],
+        entries: &[Entry<'_>],
+    ) -> Result<Appended, AppendError> {
+        self.push_one_class(class, entries.iter().copied(), true)
+    }
+
+    /// Like [`append_entries`](Self::append_entries); never blocks.
+    ///
+    /// # Errors
+    /// As [`append_entries`](Self::append_entries), and [`AppendError::QueueFull`].
+    pub fn try_append_entries(
+        &self,
+        class: Class,
+        entries: &[Entry<'_>],
+    ) -> Result<Appended, AppendError> {
+        self.push_one_class(class, entries.iter().copied(), false)
+    }
+
+    /// Whether entries may have companions.
+    #[must_use]
+    pub fn takes_companions(&self) -> bool {
+        self.shared.companions
+    }
+
+    fn push_one_class<'a>(
+        &self,
+        class: Class,
+        entries: impl Iterator<Item = Entry<'a>> + Clone,
         wait: bool,
     ) -> Result<Appended, AppendError> {
-        let bytes = self.framed_total(entries.iter().map(AsRef::as_ref))?;
+        let bytes = self.framed_total(entries.clone())?;
         let mut state = self.shared.state();
         loop {
             may_append(&state)?;
@@ -129,7 +168,7 @@ impl Handle {
                 .wait(state)
                 .unwrap_or_else(PoisonError::into_inner);
         }
-        Ok(self.push(state, entries.iter().map(AsRef::as_ref)))
+        Ok(self.push(state, entries))
     }
 
     fn has_room(&self, state: &State, bytes: usize) -> bool {
@@ -140,7 +179,7 @@ impl Handle {
     fn push<'a>(
         &self,
         mut state: MutexGuard<'_, State>,
-        entries: impl Iterator<Item = &'a [u8]>,
+        entries: impl Iterator<Item = Entry<'a>>,
     ) -> Appended {
         let was_empty = state.open.is_empty();
         if was_empty {
@@ -162,18 +201,29 @@ impl Handle {
         Appended { first, next }
     }
 
-    /// The bytes of entries with their frames. Refuses entries that can never be accepted.
+    /// The bytes of entries and companions with their frames. Refuses entries that can never be
+    /// accepted.
     fn framed_total<'a>(
         &self,
-        entries: impl Iterator<Item = &'a [u8]>,
+        entries: impl Iterator<Item = Entry<'a>>,
     ) -> Result<usize, AppendError> {
         let mut total = 0_usize;
         for (at, entry) in entries.enumerate() {
-            let bytes = entry.len();
+            let bytes = entry.bytes.len();
             if bytes > MAX_ENTRY_BYTES {
                 return Err(AppendError::EntryTooLong { at, bytes });
             }
-            total = total.saturating_add(framed_bytes(bytes));
+            let companion = entry.companion.len();
+            if companion > MAX_COMPANION_BYTES {
+                return Err(AppendError::CompanionTooLong {
+                    at,
+                    bytes: companion,
+                });
+            }
+            if companion > 0 && !self.shared.companions {
+                return Err(AppendError::NoCompanionStore { at });
+            }
+            total = total.saturating_add(framed_bytes(bytes, companion));
         }
         let limit = self.shared.options.queue_bytes;
         if total.saturating_add(HEAD_BYTES) > limit {

@@ -30,6 +30,7 @@ use crate::{
     upkeep::recover::{self, ExternalFloor, RecoveryReport},
     upkeep::rotate::rotate,
     upkeep::space::Pressure,
+    write::companion::{CompanionStore, Keeper},
     write::seal::CheckpointHook,
     write::wal::{Writer, prepare_spare},
 };
@@ -43,7 +44,7 @@ const CLOSE_POLL: Duration = Duration::from_millis(2);
 /// ```text
 /// append ─▶ queue ─▶ committer: WAL, fdatasync ─▶ durable
 ///                                                    ▼
-///                                           integrator: tiles
+///                          integrator: tiles; companions to their store
 ///                                                    ▼
 ///                    sealer: re-read, intent, sign, publish ─▶ sealed
 /// ```
@@ -87,6 +88,7 @@ pub struct Builder {
     clock: Arc<dyn Clock>,
     hooks: Vec<Box<dyn CheckpointHook>>,
     floors: Vec<Box<dyn ExternalFloor>>,
+    companions: Option<Keeper>,
 }
 
 impl Ledger {
@@ -109,6 +111,7 @@ impl Ledger {
             clock: Arc::new(SystemClock::new()),
             hooks: Vec::new(),
             floors: Vec::new(),
+            companions: None,
         }
     }
 
@@ -218,6 +221,23 @@ impl Builder {
         self
     }
 
+    /// The store of companions: entries may then have them. Recovery gives it those of durable
+    /// entries that are not sealed yet.
+    ///
+    /// New segments of the write-ahead log then have a version that programs without companions
+    /// refuse. A log that has unsealed entries with companions does not open without a store.
+    #[must_use]
+    pub fn companions(mut self, store: impl CompanionStore + 'static) -> Self {
+        self.companions = Some(Keeper::new(Box::new(store)));
+        self
+    }
+
+    /// Whether a store of companions was given.
+    #[must_use]
+    pub const fn takes_companions(&self) -> bool {
+        self.companions.is_some()
+    }
+
     /// Hands the log over to new keys instead of opening it. Recovers it, signs the published
     /// checkpoint with the new keys too, keeps that permanently, and names the new keys in
     /// `private/log.json`. From then on the log opens with `new` only. After a failure or a crash
@@ -237,6 +257,7 @@ impl Builder {
             new,
             &self.clock,
             &mut self.floors,
+            self.companions,
         )
     }
 
@@ -246,19 +267,22 @@ impl Builder {
     /// Every [`LedgerError`] is a refusal whose text gives the remedy. Up to the external floor
     /// nothing has been changed by then.
     pub fn open(mut self) -> Result<(Ledger, RecoveryReport), LedgerError> {
-        self.options.check()?;
+        let companions = self.companions.is_some();
+        self.options.check(companions)?;
         let recovered = recover::recover(
             &self.store,
             &self.identity,
             &self.clock,
             self.hooks,
             &mut self.floors,
+            self.companions,
         )?;
-        let writer = Writer::new(Arc::clone(&self.store), recovered.log_id);
+        let writer = Writer::new(Arc::clone(&self.store), recovered.log_id, companions);
         let shared = Arc::new(Shared::new(
             self.store,
             self.options,
             self.clock,
+            companions,
             recovered.sealer.published().clone(),
             recovered.integrator.frontier(),
             recovered.held,
@@ -279,9 +303,9 @@ impl Builder {
         ledger.start("ledger-commit", move |shared| {
             committer::run(shared, writer)
         })?;
-        let integrator = recovered.integrator;
+        let (integrator, keeper) = (recovered.integrator, recovered.keeper);
         ledger.start("ledger-tiles", move |shared| {
-            integrator::run(shared, integrator);
+            integrator::run(shared, integrator, keeper);
         })?;
         let sealer = recovered.sealer;
         ledger.start("ledger-seal", move |shared| sealer::run(shared, sealer))?;

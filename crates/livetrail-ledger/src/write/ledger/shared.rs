@@ -36,6 +36,8 @@ pub(crate) struct Shared {
     pub(super) store: SharedStore,
     pub(super) options: Options,
     pub(super) clock: Arc<dyn Clock>,
+    /// Entries may have companions.
+    pub(super) companions: bool,
     /// The durations of commits.
     pub(super) commits: Times,
     pub(super) durable: Arc<Watermark>,
@@ -128,6 +130,7 @@ impl Shared {
         store: SharedStore,
         options: Options,
         clock: Arc<dyn Clock>,
+        companions: bool,
         published: VerifiedCheckpoint,
         frontier: Frontier,
         held: BTreeSet<String>,
@@ -137,6 +140,7 @@ impl Shared {
             store,
             options,
             clock,
+            companions,
             commits: Times::default(),
             durable: Arc::new(Watermark::new(size)),
             sealed: Arc::new(Watermark::new(size)),
@@ -304,6 +308,7 @@ mod tests {
             Arc::new(MemStore::new()),
             Options::default(),
             Arc::new(SystemClock::new()),
+            false,
             checkpoint,
             Frontier::new(),
             BTreeSet::new(),

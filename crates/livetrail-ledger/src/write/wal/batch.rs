@@ -1,6 +1,7 @@
 //! A batch: the data that one commit writes and syncs.
 
 use super::record::{HEAD_BYTES, Head, push_mark, push_record};
+use crate::write::companion::Entry;
 
 /// Records in the log's format, with the mark before them. Appenders fill it, the committer writes
 /// it, then the integrator splits it: each record is framed once and never copied.
@@ -23,9 +24,9 @@ impl Batch {
         }
     }
 
-    /// Appends a record; the caller has checked the payload's length.
-    pub(crate) fn push(&mut self, payload: &[u8]) {
-        push_record(&mut self.bytes, self.next_index, payload);
+    /// Appends a record; the caller has checked the lengths.
+    pub(crate) fn push(&mut self, entry: Entry<'_>) {
+        push_record(&mut self.bytes, self.next_index, entry);
         self.next_index = self.next_index.saturating_add(1);
     }
 
@@ -47,14 +48,14 @@ impl Batch {
         &self.bytes
     }
 
-    /// The payloads in order.
-    pub(crate) fn payloads(&self) -> impl Iterator<Item = &[u8]> {
+    /// The entries with their companions, in order.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = Entry<'_>> {
         let mut rest = self.bytes.get(HEAD_BYTES..).unwrap_or_default();
         std::iter::from_fn(move || {
             let head = Head::parse(rest)?;
             let (framed, after) = rest.split_at_checked(head.framed_bytes())?;
             rest = after;
-            framed.get(HEAD_BYTES..)
+            head.checked_entry(framed)
         })
     }
 
@@ -69,14 +70,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn payloads_come_back_in_order() {
+    fn entries_come_back_in_order_with_their_companions() {
         let mut batch = Batch::new(7, vec![1, 2, 3]);
         assert!(batch.is_empty());
-        for payload in [&b"a"[..], b"", b"ccc"] {
-            batch.push(payload);
+        let entries = [
+            (&b"a"[..], &b""[..]),
+            (b"", b"of the empty one"),
+            (b"", b""),
+            (b"ccc", b"dddd"),
+        ];
+        let entries = entries.map(|(bytes, companion)| Entry { bytes, companion });
+        for entry in entries {
+            batch.push(entry);
         }
-        assert_eq!((batch.first_index(), batch.next_index()), (7, 10));
-        let payloads: Vec<_> = batch.payloads().collect();
-        assert_eq!(payloads, [&b"a"[..], b"", b"ccc"]);
+        assert_eq!((batch.first_index(), batch.next_index()), (7, 11));
+        assert_eq!(batch.entries().collect::<Vec<_>>(), entries);
     }
 }

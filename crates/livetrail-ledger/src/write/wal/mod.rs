@@ -6,6 +6,7 @@
 //!
 //! segment: │ header, 4,096 bytes │ batch │ batch │ … │ zeros up to the preallocated length │
 //! batch:   │ mark │ record │ record │ … │        written with one pwrite, then one fdatasync
+//! record:  an entry, or an entry and its companion, under one checksum
 //! ```
 //!
 //! A mark is written only after the sync of the batch before it has succeeded. So a valid mark
@@ -15,6 +16,7 @@
 //! a successor.
 
 mod batch;
+mod fuzz;
 mod record;
 mod scan;
 mod segment;
@@ -27,5 +29,6 @@ pub(crate) use scan::{Scan, Tail, scan_log};
 pub(crate) use segment::{HEADER_BYTES, LogId};
 pub(crate) use writer::Writer;
 
-pub(crate) use scan::{fuzz_segment, list_segments, replay};
+pub(crate) use fuzz::fuzz_segment;
+pub(crate) use scan::{list_segments, replay};
 pub(crate) use spare::{Spare, discard_spare, prepare_spare};

@@ -7,20 +7,18 @@ use livetrail_tlog::Frontier;
 
 use super::{
     batch::Batch,
-    record::{HEAD_BYTES, Head},
+    record::{HEAD_BYTES, Head, MAX_FRAMED_BYTES},
     segment::{HEADER_BYTES, Header, LogId},
 };
 use crate::{
     error::LedgerError,
     layout,
     store::{File, SECTOR_BYTES, Store},
+    write::companion::Entry,
 };
 
 /// The number of bytes of a segment that are in memory at once.
 const WINDOW_BYTES: usize = 256 << 10;
-
-/// The longest framed record.
-const MAX_FRAMED_BYTES: usize = HEAD_BYTES + 65_535;
 
 /// A replayed batch is passed on at this many bytes.
 const REPLAY_BATCH_BYTES: usize = 1 << 20;
@@ -63,6 +61,8 @@ pub(crate) struct Scan {
     segments: Segments,
     /// The newest published tree that a segment records.
     pub(crate) published: Frontier,
+    /// The last record with a companion.
+    pub(crate) last_companion: Option<u64>,
 }
 
 /// The segments in the log's directory.
@@ -95,6 +95,7 @@ pub(crate) fn scan_log(store: &dyn Store, log_id: &LogId, from: u64) -> Result<S
                 cut: None,
                 segments: Vec::new(),
                 published: Frontier::new(),
+                last_companion: None,
             }),
         };
     }
@@ -104,6 +105,7 @@ pub(crate) fn scan_log(store: &dyn Store, log_id: &LogId, from: u64) -> Result<S
         cut: None,
         segments: segments.to_vec(),
         published: Frontier::new(),
+        last_companion: None,
     };
     for (at, first) in segments.iter().enumerate() {
         let successor = segments.get(at.saturating_add(1)).copied();
@@ -149,7 +151,11 @@ fn scan_segment(
         scan.published = header.published;
     }
     let mut walk = Walk::new(window, first, successor);
-    while walk.next().map_err(failed)?.is_some() {}
+    while let Some((index, entry)) = walk.next().map_err(failed)? {
+        if !entry.companion.is_empty() {
+            scan.last_companion = Some(index);
+        }
+    }
     scan.next_index = walk.next_index;
     match successor {
         Some(next) if walk.next_index != next => Err(corrupt(
@@ -199,11 +205,11 @@ pub(crate) fn replay<E: From<LedgerError>>(
         let end = successor.unwrap_or(scan.next_index);
         let window = Window::new(file.as_ref()).map_err(failed)?;
         let mut walk = Walk::new(window, *first, Some(end));
-        while let Some((index, payload)) = walk.next().map_err(failed)? {
+        while let Some((index, entry)) = walk.next().map_err(failed)? {
             if index < from {
                 continue;
             }
-            batch.push(payload);
+            batch.push(entry);
             if batch.bytes().len() >= REPLAY_BATCH_BYTES {
                 let next = Batch::new(batch.next_index(), Vec::new());
                 visit(std::mem::replace(&mut batch, next))?;
@@ -313,7 +319,7 @@ impl<'a> Walk<'a> {
     }
 
     /// The next valid record, or `None` at the end or before an invalid one.
-    fn next(&mut self) -> io::Result<Option<(u64, &[u8])>> {
+    fn next(&mut self) -> io::Result<Option<(u64, Entry<'_>)>> {
         loop {
             if self.end == Some(self.next_index) {
                 return Ok(None);
@@ -322,7 +328,7 @@ impl<'a> Walk<'a> {
                 return Ok(None);
             };
             let framed = self.window.bytes(self.offset, head.framed_bytes())?;
-            if head.index != self.next_index || head.payload(framed).is_none() {
+            if head.index != self.next_index || head.entry(framed).is_none() {
                 return Ok(None);
             }
             if !head.is_mark() && !self.in_batch {
@@ -338,7 +344,7 @@ impl<'a> Walk<'a> {
             let index = self.next_index;
             self.next_index = index.saturating_add(1);
             let framed = self.window.bytes(at, head.framed_bytes())?;
-            return Ok(framed.get(HEAD_BYTES..).map(|payload| (index, payload)));
+            return Ok(head.checked_entry(framed).map(|entry| (index, entry)));
         }
     }
 
@@ -362,7 +368,7 @@ impl<'a> Walk<'a> {
                 let Some(head) = Head::parse(rest).filter(|head| head.index >= next_index) else {
                     continue;
                 };
-                if head.payload(rest).is_none() {
+                if head.entry(rest).is_none() {
                     continue;
                 }
                 if head.is_mark() && head.index > next_index {
@@ -416,68 +422,47 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// Parses any bytes as the last segment of a log: a result, never a panic, and never a record that
-/// was not there.
-pub(crate) fn fuzz_segment(bytes: &[u8]) {
-    use crate::store::{Access, MemStore};
-    let id = *b"fuzzfuzzfuzzfuzz";
-    let header = Header {
-        log_id: id,
-        first_index: 0,
-        published: Frontier::new(),
-    };
-    let mut file = header.encode();
-    file.extend_from_slice(bytes);
-    let store = MemStore::new();
-    let made = store
-        .create_dir(layout::WAL)
-        .and_then(|_| store.write(&layout::segment(0), &file, Access::Private));
-    assert!(made.is_ok(), "memory takes it");
-    let Ok(scan) = scan_log(&store, &id, 0) else {
-        return;
-    };
-    let mut seen = 0;
-    let replayed = replay(&store, &scan, 0, |batch| {
-        seen = batch.next_index();
-        Ok::<_, LedgerError>(())
-    });
-    assert!(replayed.is_ok() && seen == scan.next_index);
-    if let Some(cut) = scan.cut {
-        assert!(cut.apply(&store).is_ok());
-        let again = scan_log(&store, &id, 0);
-        assert!(
-            again.is_ok_and(|again| again.next_index == scan.next_index),
-            "a second scan of a cut log finds nothing to cut"
-        );
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::store::{Access, MemStore};
+    use crate::write::wal::framed_bytes;
 
     const ID: LogId = *b"0123456789abcdef";
 
     fn header(first_index: u64) -> Vec<u8> {
+        header_of(first_index, false)
+    }
+
+    fn header_of(first_index: u64, companions: bool) -> Vec<u8> {
         Header {
             log_id: ID,
             first_index,
             published: Frontier::new(),
+            companions,
         }
         .encode()
     }
 
     /// Three batches of three records of 600 bytes, then zeros.
     fn three_batches() -> (Vec<u8>, Vec<u64>) {
-        let mut bytes = header(0);
+        batches_of(&[])
+    }
+
+    /// The same, of entries that have this companion. Each record occupies 616 bytes.
+    fn batches_of(companion: &[u8]) -> (Vec<u8>, Vec<u64>) {
+        let mut bytes = header_of(0, !companion.is_empty());
+        let entry_bytes = 616 - framed_bytes(0, companion.len());
         let mut starts = Vec::new();
         let mut index = 0;
         for _ in 0..3 {
             starts.push(bytes.len() as u64);
             let mut batch = Batch::new(index, Vec::new());
             for fill in 1..=3_u8 {
-                batch.push(&[fill; 600]);
+                batch.push(Entry {
+                    bytes: &vec![fill; entry_bytes],
+                    companion,
+                });
             }
             index = batch.next_index();
             bytes.extend_from_slice(batch.bytes());
@@ -485,6 +470,11 @@ mod tests {
         starts.push(bytes.len() as u64);
         bytes.resize(16 << 10, 0);
         (bytes, starts)
+    }
+
+    /// Batches of entries without companions, and of entries with them.
+    fn both_kinds() -> [(Vec<u8>, Vec<u64>); 2] {
+        [three_batches(), batches_of(&[0xcc; 250])]
     }
 
     fn scan(bytes: &[u8]) -> Result<Scan, LedgerError> {
@@ -498,67 +488,131 @@ mod tests {
 
     #[test]
     fn a_whole_segment_is_read_to_its_blank_tail() {
-        let (bytes, starts) = three_batches();
-        let scan = scan(&bytes).unwrap();
-        let cut = scan.cut.unwrap();
-        assert_eq!(scan.next_index, 9);
-        assert_eq!((cut.offset, cut.tail), (starts[3], Tail::Blank));
-        assert_eq!(cut.last_batch, starts[2]);
+        for (bytes, starts) in both_kinds() {
+            let scan = scan(&bytes).unwrap();
+            let cut = scan.cut.unwrap();
+            assert_eq!(scan.next_index, 9);
+            assert_eq!((cut.offset, cut.tail), (starts[3], Tail::Blank));
+            assert_eq!(cut.last_batch, starts[2]);
+        }
+    }
+
+    #[test]
+    fn an_entry_and_its_companion_are_read_back_together_or_not_at_all() {
+        let (bytes, starts) = batches_of(&[0xcc; 200]);
+        let store = MemStore::new();
+        store.create_dir(layout::WAL).unwrap();
+        let path = layout::segment(0);
+        let last = usize::try_from(starts[2]).unwrap() + HEAD_BYTES;
+        // The last batch is torn at every byte.
+        for end in last..usize::try_from(starts[3]).unwrap() {
+            let mut torn = bytes.clone();
+            torn[end..].fill(0);
+            store.write(&path, &torn, Access::Private).unwrap();
+            let scan = scan_log(&store, &ID, 0).unwrap();
+            let whole = 6 + u64::try_from((end - last) / 616).unwrap();
+            assert_eq!(scan.next_index, whole, "byte {end}");
+            assert_eq!(scan.last_companion, Some(whole - 1), "byte {end}");
+            let mut read = 0;
+            replay(&store, &scan, 0, |batch| {
+                for entry in batch.entries() {
+                    assert_eq!(
+                        (entry.bytes.len(), entry.companion),
+                        (396, &[0xcc; 200][..])
+                    );
+                    read += 1;
+                }
+                Ok::<_, LedgerError>(())
+            })
+            .unwrap();
+            assert_eq!(read, whole, "byte {end}");
+        }
+    }
+
+    #[test]
+    fn both_versions_of_segments_are_in_one_log() {
+        let store = MemStore::new();
+        store.create_dir(layout::WAL).unwrap();
+        let mut index = 0;
+        for companion in [&b""[..], b"companion", b""] {
+            let mut bytes = header_of(index, !companion.is_empty());
+            let mut batch = Batch::new(index, Vec::new());
+            batch.push(Entry::new(b"one"));
+            batch.push(Entry {
+                bytes: b"two",
+                companion,
+            });
+            bytes.extend_from_slice(batch.bytes());
+            let path = layout::segment(index);
+            store.write(&path, &bytes, Access::Private).unwrap();
+            index = batch.next_index();
+        }
+        let scan = scan_log(&store, &ID, 0).unwrap();
+        assert_eq!((scan.next_index, scan.last_companion), (6, Some(3)));
+        replay(&store, &scan, 0, |batch| {
+            let companions: Vec<_> = batch.entries().map(|entry| entry.companion).collect();
+            assert_eq!(companions, [&b""[..], b"", b"", b"companion", b"", b""]);
+            Ok::<_, LedgerError>(())
+        })
+        .unwrap();
     }
 
     #[test]
     fn a_flipped_bit_before_the_last_batch_is_damage_wherever_it_is() {
-        let (bytes, starts) = three_batches();
-        for at in (starts[0]..starts[2]).step_by(5) {
-            let mut flipped = bytes.clone();
-            flipped[usize::try_from(at).unwrap()] ^= 4;
-            let error = scan(&flipped).unwrap_err();
-            assert!(
-                matches!(error, LedgerError::WalCorrupt { .. }),
-                "byte {at}: {error}"
-            );
+        for (bytes, starts) in both_kinds() {
+            for at in (starts[0]..starts[2]).step_by(5) {
+                let mut flipped = bytes.clone();
+                flipped[usize::try_from(at).unwrap()] ^= 4;
+                let error = scan(&flipped).unwrap_err();
+                assert!(
+                    matches!(error, LedgerError::WalCorrupt { .. }),
+                    "byte {at}: {error}"
+                );
+            }
         }
     }
 
     #[test]
     fn a_flipped_bit_in_the_last_batch_is_damage_when_good_records_follow() {
-        let (bytes, starts) = three_batches();
-        let last_record = starts[3] - 616;
-        for at in (starts[2]..last_record).step_by(5) {
-            let mut flipped = bytes.clone();
-            flipped[usize::try_from(at).unwrap()] ^= 4;
-            assert!(scan(&flipped).is_err(), "byte {at}");
-        }
-        for at in (last_record..starts[3]).step_by(5) {
-            let mut flipped = bytes.clone();
-            flipped[usize::try_from(at).unwrap()] ^= 4;
-            let scan = scan(&flipped).unwrap();
-            assert_eq!(
-                scan.next_index, 8,
-                "byte {at}: nothing follows, so it may be torn"
-            );
-            assert_eq!(scan.cut.unwrap().tail, Tail::Torn);
+        for (bytes, starts) in both_kinds() {
+            let last_record = starts[3] - 616;
+            for at in (starts[2]..last_record).step_by(5) {
+                let mut flipped = bytes.clone();
+                flipped[usize::try_from(at).unwrap()] ^= 4;
+                assert!(scan(&flipped).is_err(), "byte {at}");
+            }
+            for at in (last_record..starts[3]).step_by(5) {
+                let mut flipped = bytes.clone();
+                flipped[usize::try_from(at).unwrap()] ^= 4;
+                let scan = scan(&flipped).unwrap();
+                assert_eq!(
+                    scan.next_index, 8,
+                    "byte {at}: nothing follows, so it may be torn"
+                );
+                assert_eq!(scan.cut.unwrap().tail, Tail::Torn);
+            }
         }
     }
 
     #[test]
     fn any_sectors_of_the_last_batch_may_be_missing() {
-        let (bytes, starts) = three_batches();
-        let start = usize::try_from(starts[2]).unwrap();
-        let sectors = start / SECTOR_BYTES..=usize::try_from(starts[3]).unwrap() / SECTOR_BYTES;
-        let sectors: Vec<_> = sectors.collect();
-        for missing in 1_u32..1 << sectors.len() {
-            let mut torn = bytes.clone();
-            for (bit, sector) in sectors.iter().enumerate() {
-                if missing >> bit & 1 == 1 {
-                    let from = (sector * SECTOR_BYTES).max(start);
-                    torn[from..(sector + 1) * SECTOR_BYTES].fill(0);
+        for (bytes, starts) in both_kinds() {
+            let start = usize::try_from(starts[2]).unwrap();
+            let sectors = start / SECTOR_BYTES..=usize::try_from(starts[3]).unwrap() / SECTOR_BYTES;
+            let sectors: Vec<_> = sectors.collect();
+            for missing in 1_u32..1 << sectors.len() {
+                let mut torn = bytes.clone();
+                for (bit, sector) in sectors.iter().enumerate() {
+                    if missing >> bit & 1 == 1 {
+                        let from = (sector * SECTOR_BYTES).max(start);
+                        torn[from..(sector + 1) * SECTOR_BYTES].fill(0);
+                    }
                 }
+                // The first sector of the batch may be shared with the batch before: the disk then
+                // kept its older contents.
+                let scan = scan(&torn).unwrap_or_else(|error| panic!("{missing:b}: {error}"));
+                assert!((6..9).contains(&scan.next_index), "{missing:b}");
             }
-            // The first sector of the batch may be shared with the batch before: the disk then kept
-            // its older contents.
-            let scan = scan(&torn).unwrap_or_else(|error| panic!("{missing:b}: {error}"));
-            assert!((6..9).contains(&scan.next_index), "{missing:b}");
         }
     }
 
@@ -580,7 +634,7 @@ mod tests {
         );
         let mut seen = Vec::new();
         replay(&store, &scanned, 2, |batch| {
-            seen.push((batch.first_index(), batch.payloads().count()));
+            seen.push((batch.first_index(), batch.entries().count()));
             Ok::<_, LedgerError>(())
         })
         .unwrap();
@@ -651,7 +705,7 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn any_bytes_get_an_answer(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..2000)) {
-            fuzz_segment(&bytes);
+            crate::write::wal::fuzz_segment(&bytes);
         }
     }
 }

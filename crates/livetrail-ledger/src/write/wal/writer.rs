@@ -19,6 +19,8 @@ use livetrail_tlog::Frontier;
 pub(crate) struct Writer {
     store: SharedStore,
     log_id: LogId,
+    /// Entries may have companions.
+    companions: bool,
     current: Option<Segment>,
 }
 
@@ -34,10 +36,11 @@ struct Segment {
 
 impl Writer {
     /// A writer that begins a new segment with the first batch.
-    pub(crate) fn new(store: SharedStore, log_id: LogId) -> Self {
+    pub(crate) fn new(store: SharedStore, log_id: LogId, companions: bool) -> Self {
         Self {
             store,
             log_id,
+            companions,
             current: None,
         }
     }
@@ -124,6 +127,7 @@ impl Writer {
             log_id: self.log_id,
             first_index,
             published: published.clone(),
+            companions: self.companions,
         };
         let prepared = file
             .write_at(0, &header.encode())
