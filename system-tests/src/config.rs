@@ -30,6 +30,7 @@ pub struct Config {
     keys: String,
     api_tokens: String,
     log_filter: Option<String>,
+    log_personal: bool,
     default_trail: bool,
     default_budgets: bool,
 }
@@ -87,6 +88,13 @@ impl Config {
     #[must_use]
     pub fn log_filter(mut self, filter: &str) -> Self {
         self.log_filter = Some(filter.to_owned());
+        self
+    }
+
+    /// The log has addresses and names of clients.
+    #[must_use]
+    pub fn log_personal(mut self) -> Self {
+        self.log_personal = true;
         self
     }
 
@@ -191,6 +199,9 @@ impl Config {
         let filter = self.log_filter.as_deref();
         let filter = filter.unwrap_or("info,livetrail_rtmp=debug");
         let mut text = format!("data = {data:?}\n\n[log]\nfilter = {filter:?}\n");
+        if self.log_personal {
+            add(&mut text, "personal = true");
+        }
         let rtmp = format!("listen = \"{rtmp}\"\n{}", self.rtmp);
         let http = format!("listen = \"{http}\"\n{}", self.http);
         let trail = if self.default_trail { "" } else { TRAIL };

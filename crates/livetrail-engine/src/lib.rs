@@ -40,6 +40,7 @@ mod keyframes;
 mod lease;
 mod lifecycle;
 mod limit;
+pub mod log;
 mod observe;
 mod outbox;
 mod progress;

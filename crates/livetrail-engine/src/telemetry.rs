@@ -4,6 +4,7 @@ use tracing::{debug, info, warn};
 
 use crate::{
     event::{SessionTotals, StreamEvent, StreamEventKind},
+    log,
     observe::Observer,
 };
 
@@ -14,6 +15,9 @@ use crate::{
 /// `dropped_frames`, `duration_ms`, `count`. Starts, ends and refusals are of level INFO, a session
 /// that failed, was evicted or reaped of level WARN, the rest of level DEBUG. Names, and the texts
 /// that a client chose, are in the fields as they are: whatever writes them must escape them.
+///
+/// Personal data is hidden until the host calls [`log::show_personal`]: until then there are no
+/// `peer` and no `principal`, and a personal name of a stream is `-`.
 ///
 /// It keeps no state and takes no frames. It costs little if nothing collects these events.
 ///
@@ -47,7 +51,7 @@ macro_rules! log {
             event = $event.kind.label(),
             session = %$event.session,
             app = %$event.app,
-            stream = %$event.stream_id,
+            stream = log::name($event.app.as_str(), $event.stream_id.as_str()),
             protocol = $event.context.protocol,
             $($($field)+,)?
             $message
@@ -57,8 +61,8 @@ macro_rules! log {
 
 impl Observer for Telemetry {
     fn on_event(&self, event: &StreamEvent) {
-        let peer = event.context.peer.map(tracing::field::display);
-        let principal = event.context.principal.as_deref();
+        let peer = event.context.peer.and_then(log::personal);
+        let principal = event.context.principal.as_deref().and_then(log::personal);
         match &event.kind {
             StreamEventKind::PublishStarted | StreamEventKind::PlayStarted => {
                 log!(info, event, "a session has started", peer, principal);
@@ -144,7 +148,7 @@ mod tests {
     use std::{
         collections::BTreeMap,
         fmt::Debug,
-        sync::{Arc, Mutex, atomic::AtomicU64, atomic::Ordering::Relaxed},
+        sync::{Arc, Mutex, PoisonError, atomic::AtomicU64, atomic::Ordering::Relaxed},
     };
 
     use tracing::{
@@ -213,16 +217,23 @@ mod tests {
             StreamEventKind::ended(Role::Publish, Reason::NetworkError, totals, None),
             StreamEventKind::denied(Role::Publish, Reason::host("unpaid").unwrap(), None),
         ];
+        let started = StreamEvent::new(context.clone(), StreamEventKind::PublishStarted, 0, 0);
+        let one = log::ONE_AT_A_TIME.lock();
+        let one = one.unwrap_or_else(PoisonError::into_inner);
+        log::show_personal(true);
         tracing::subscriber::with_default(log.clone(), || {
             for kind in kinds {
                 Telemetry::new().on_event(&StreamEvent::new(context.clone(), kind, 0, 0));
             }
+            log::show_personal(false);
+            Telemetry::new().on_event(&started);
         });
+        drop(one);
         let events = log.0.lock().unwrap();
         let of = |n: usize, field: &str| events[n].1.get(field).cloned().unwrap_or_default();
         let levels: Vec<_> = events.iter().map(|(level, _)| *level).collect();
         let (info, debug, warn) = (Level::INFO, Level::DEBUG, Level::WARN);
-        assert_eq!(levels, [info, debug, info, warn, info]);
+        assert_eq!(levels, [info, debug, info, warn, info, info]);
         assert_eq!(
             (of(0, "event"), of(0, "app")),
             ("publish_started".into(), "live".into())
@@ -241,5 +252,7 @@ mod tests {
             ("network_error".into(), "unpaid".into())
         );
         assert_eq!(of(4, "session"), context.session.to_string());
+        assert_eq!(of(5, "session"), of(4, "session"));
+        assert_eq!((of(5, "peer"), of(5, "principal")), Default::default());
     }
 }

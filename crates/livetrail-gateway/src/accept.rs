@@ -3,6 +3,7 @@
 use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use livetrail_egress::{EgressConfig, Format};
+use livetrail_engine::log;
 use tokio::{
     net::{TcpListener, TcpStream, ToSocketAddrs},
     task::JoinSet,
@@ -148,19 +149,27 @@ impl Acceptor {
                 accepted = self.listener.accept() => accepted,
             };
             let Some(opened) = connections.open(peer) else {
-                tracing::debug!(gateway, %peer, "turned away: too many connections");
+                tracing::debug!(
+                    gateway,
+                    peer = log::personal(peer),
+                    "turned away: too many connections"
+                );
                 continue;
             };
             // Each message is written as soon as it exists: waiting to fill a segment adds latency.
             if let Err(error) = stream.set_nodelay(true) {
-                tracing::debug!(gateway, %peer, %error, "cannot turn off Nagle's algorithm");
+                tracing::debug!(gateway, peer = log::personal(peer), %error, "cannot turn off Nagle's algorithm");
             }
             let number = connections.stats().accepted;
             let (connections, serve) = (connections.clone(), serve.clone());
             let stop = stopping.clone();
             tasks.spawn(async move {
                 let Some(opened) = opened.turn().await else {
-                    tracing::debug!(gateway, %peer, "turned away: too many from its address");
+                    tracing::debug!(
+                        gateway,
+                        peer = log::personal(peer),
+                        "turned away: too many from its address"
+                    );
                     return;
                 };
                 let incoming = Incoming {

@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use livetrail_engine::log;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::{Instant, timeout},
@@ -263,7 +264,7 @@ impl Connections {
             gateway = self.0.gateway,
             limit,
             count,
-            last_address = %peer.ip(),
+            last_address = log::personal(peer.ip()),
             "turning connections away: too many are open"
         );
     }

@@ -13,6 +13,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
+use livetrail_engine::log;
 use tokio::time::{Instant, sleep};
 
 use crate::{address::AddressGroup, clock};
@@ -230,7 +231,12 @@ impl DenyRules {
             |peer| AddressGroup::from(peer.ip()).to_string(),
         );
         let DeniedConnections { gateway, count, .. } = report;
-        tracing::info!(%address, gateway, count, "denied connections were closed");
+        tracing::info!(
+            address = log::personal(address),
+            gateway,
+            count,
+            "denied connections were closed"
+        );
         if let Some(hook) = self.0.hook.get() {
             hook(report);
         }

@@ -18,7 +18,7 @@ use std::{
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame};
-use livetrail_engine::{EndSignal, Playback, Reason, SharedFrame};
+use livetrail_engine::{EndSignal, Playback, Reason, SessionId, SharedFrame};
 use livetrail_gateway::Stop;
 use tokio::sync::watch;
 
@@ -136,7 +136,7 @@ pub(crate) struct Handover {
 pub(crate) struct Link(Arc<Tie>);
 
 struct Tie {
-    session: watch::Sender<Option<EndSignal>>,
+    session: watch::Sender<Option<(SessionId, EndSignal)>>,
     handover: Mutex<Option<Handover>>,
     /// How far the answer's head has been sent.
     stage: AtomicU8,
@@ -184,9 +184,10 @@ impl Link {
     }
 
     fn begin(&self, handover: Handover) {
-        let signal = handover.playback.end_signal();
+        let playback = &handover.playback;
+        let session = (playback.session(), playback.end_signal());
         *self.handover() = Some(handover);
-        self.0.session.send_replace(Some(signal));
+        self.0.session.send_replace(Some(session));
     }
 
     fn finish(&self) {
@@ -210,24 +211,25 @@ impl Link {
     }
 
     /// Completes when the connection must be cut: its session was evicted, or it ended otherwise
-    /// and the client did not read the remaining bytes within `linger`.
-    pub(crate) async fn cut(&self, linger: Duration) -> Reason {
+    /// and the client did not read the remaining bytes within `linger`. Returns the session and why
+    /// it ended.
+    pub(crate) async fn cut(&self, linger: Duration) -> (SessionId, Reason) {
         let mut session = self.0.session.subscribe();
         loop {
-            let signal = session.borrow_and_update().clone();
-            if let Some(signal) = signal {
+            let watched = session.borrow_and_update().clone();
+            if let Some((id, signal)) = watched {
                 let reason = tokio::select! {
                     reason = signal.wait() => reason,
                     _ = session.changed() => continue,
                 };
                 if reason == Reason::Evicted {
-                    return reason;
+                    return (id, reason);
                 }
                 if tokio::time::timeout(linger, session.changed())
                     .await
                     .is_err()
                 {
-                    return reason;
+                    return (id, reason);
                 }
             } else if session.changed().await.is_err() {
                 return std::future::pending().await;

@@ -14,7 +14,7 @@ use std::{
 use bytes::Bytes;
 use livetrail_egress::Unsent as _;
 use livetrail_engine::{
-    Attempt, Denied, Engine, Playback, Publication, Reason, Role, SessionId, StreamKey,
+    Attempt, Denied, Engine, Playback, Publication, Reason, Role, SessionId, StreamKey, log,
 };
 use livetrail_gateway::{
     Closed, ConnectedViewer, Incoming, LeftViewer, Opened, Slot, ViewerEnd, Viewers, clock,
@@ -25,7 +25,7 @@ use tokio::{
     net::TcpStream,
     time::{Instant, Sleep, sleep, sleep_until, timeout},
 };
-use tracing::{debug, info, warn};
+use tracing::{debug, field::display, info, warn};
 
 use crate::{
     config::RtmpConfig,
@@ -304,8 +304,8 @@ impl Connection {
             } => {
                 let (Ok(attempt) | Err(attempt)) = self.attempt(&request);
                 let role = request.role;
-                self.host.engine.refuse(role, attempt, reason);
-                debug!(peer = %self.peer, role = role.label(), detail, "refused");
+                let denied = self.host.engine.refuse(role, attempt, reason);
+                debug!(peer = log::personal(self.peer), session = %denied.session, role = role.label(), detail, "refused");
                 if over {
                     return Err(End::Refused);
                 }
@@ -319,7 +319,10 @@ impl Connection {
                 self.outbox.push_bytes(rest);
                 self.current = None;
                 if !self.slot.idle() {
-                    debug!(peer = %self.peer, "turned away: too many connections from its address");
+                    debug!(
+                        peer = log::personal(self.peer),
+                        "turned away: too many connections from its address"
+                    );
                     return Err(End::Refused);
                 }
                 self.expect_command();
@@ -330,8 +333,10 @@ impl Connection {
 
     /// Logs each new fault. The first fault of a session is also on its record.
     fn report(&mut self, report: String) {
-        let stream = self.current.as_ref().map(|(_, key)| key.to_string());
-        warn!(peer = %self.peer, stream, "{report}");
+        let current = self.current.as_ref();
+        let session = current.map(|(session, _)| display(session));
+        let stream = current.map(|(_, key)| log::stream(key));
+        warn!(peer = log::personal(self.peer), stream, session, "{report}");
         self.skipped.first.get_or_insert(report);
     }
 
@@ -646,7 +651,8 @@ impl Connection {
                 self.outbox.push_bytes(rest);
             }
             End::Server(reason) => {
-                debug!(peer = %self.peer, %reason, "ended by the server");
+                let session = self.current.as_ref().map(|(session, _)| display(session));
+                debug!(peer = log::personal(self.peer), session, %reason, "ended by the server");
                 let rest = media.end(reason.clone(), &skipped).await;
                 self.outbox.push_bytes(rest);
                 let mut status = Status::ended(role, &reason);
@@ -686,9 +692,12 @@ impl Connection {
     fn log_failure(&self, reason: &Reason, cause: &str) {
         match &self.current {
             Some((session, key)) => {
-                info!(peer = %self.peer, stream = ?key.to_string(), %session, %reason, cause, "an error ended a session");
+                info!(peer = log::personal(self.peer), stream = ?log::stream(key), %session, %reason, cause, "an error ended a session");
             }
-            None => debug!(peer = %self.peer, cause, "an error ended a connection"),
+            None => debug!(
+                peer = log::personal(self.peer),
+                cause, "an error ended a connection"
+            ),
         }
     }
 }

@@ -16,6 +16,7 @@ mod hostile;
 mod idle;
 mod keeping;
 mod limits;
+mod log;
 mod looked;
 mod manners;
 mod many;

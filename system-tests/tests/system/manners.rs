@@ -74,7 +74,7 @@ fn a_key_that_ffmpeg_cuts_at_a_slash_lets_in_and_no_half_of_it_is_on_record() {
 
 #[test]
 fn an_operator_finds_who_was_refused_and_why_a_session_ended() {
-    let mut server = Server::start(Config::new());
+    let mut server = Server::start(Config::new().log_personal());
     let mut scanner = RawRtmp::connect(server.rtmp()).expect("a handshake");
     scanner.open("live").expect("a connection");
     let code = scanner.publish("../\u{202e}cam").expect("an answer");

@@ -110,6 +110,19 @@ const NOT_IN_PROTOCOL: &[&str] = &[
     "Instant",
 ];
 
+/// Fields of log events that would show a client, whatever the host wants. Spliced, so that this
+/// file does not find itself.
+const NOT_IN_LOGS: &[&str] = &[
+    concat!("%", "peer"),
+    concat!("?", "peer"),
+    concat!("%", "self.peer"),
+    concat!("?", "self.peer"),
+    concat!("%", "principal"),
+    concat!("?", "principal"),
+    concat!("%", "user_agent"),
+    concat!("?", "user_agent"),
+];
+
 /// Every rule on the file `path` (from the root, with `/`).
 pub(crate) fn check(path: &str, content: &[u8]) -> Vec<Broken> {
     let mut broken = Vec::new();
@@ -176,6 +189,16 @@ fn check_source(path: &str, text: &str, broken: &mut Vec<Broken>) {
                     "`{found}` belongs next to `protocol/`, such as in `session.rs`, `listen/` or `handler.rs`: \
                      `protocol/` takes bytes and gives events, so that it can be fuzzed"
                 ),
+            ));
+        }
+        if path.starts_with("crates/")
+            && is_code
+            && let Some(found) = NOT_IN_LOGS.iter().find(|field| line.contains(**field))
+        {
+            broken.push(Broken::new(
+                place(),
+                "logs show no client unless the host wants it",
+                format!("log `{found}` as `livetrail_engine::log::personal(…)`"),
             ));
         }
         for (found, mend) in UNFINISHED
@@ -255,6 +278,17 @@ mod tests {
             assert_eq!(broken.len(), 1, "{unfinished}");
             assert_eq!(broken[0].place, "a.rs:3");
         }
+    }
+
+    #[test]
+    fn a_client_is_in_no_log_unless_the_host_wants_it() {
+        for field in NOT_IN_LOGS {
+            let source = format!("//! x\ntracing::info!({field}, \"came\");\n");
+            assert_eq!(rules("crates/a/src/b.rs", &source).len(), 1, "{field}");
+            assert!(rules("system-tests/src/b.rs", &source).is_empty());
+        }
+        let hidden = "//! x\ntracing::info!(peer = log::personal(peer), \"came\");\n";
+        assert!(rules("crates/a/src/b.rs", hidden).is_empty());
     }
 
     #[test]

@@ -15,7 +15,7 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
-use livetrail_engine::Reason;
+use livetrail_engine::{Reason, SessionId, log};
 use livetrail_gateway::{Closed, Incoming, Opened, Reserved, Slot};
 
 use super::{Shared, host, stalled::StallGuard, viewer};
@@ -30,7 +30,7 @@ enum Next {
     Over(Result<(), hyper::Error>),
     /// The connection must be cut: its session ended, and this is the only way to let the client
     /// know.
-    Cut(Reason),
+    Cut((SessionId, Reason)),
     /// The connection is in reserve and has sent no request; a newer one replaces it.
     Displaced,
     /// The head of an answer with a stream has been sent; the rest is not hyper's.
@@ -132,16 +132,19 @@ pub(super) async fn serve(shared: Arc<Shared>, incoming: Incoming) -> Closed {
     match next {
         Next::Over(ended) => {
             if let Err(error) = ended {
-                tracing::debug!(%peer, %error, "HTTP connection failed");
+                tracing::debug!(peer = log::personal(peer), %error, "HTTP connection failed");
             }
             Closed::Whole
         }
         Next::Displaced => {
-            tracing::debug!(%peer, "closed an HTTP connection in reserve: it sent no request, and a newer connection came");
+            tracing::debug!(
+                peer = log::personal(peer),
+                "closed an HTTP connection in reserve: it sent no request, and a newer connection came"
+            );
             Closed::Whole
         }
-        Next::Cut(reason) => {
-            tracing::info!(%peer, %reason, "HTTP connection cut: its viewer's session has ended");
+        Next::Cut((session, reason)) => {
+            tracing::info!(peer = log::personal(peer), %session, %reason, "HTTP connection cut: its viewer's session has ended");
             Closed::Cut
         }
         Next::Stream => {
@@ -153,9 +156,10 @@ pub(super) async fn serve(shared: Arc<Shared>, incoming: Incoming) -> Closed {
             let Some(handover) = handover else {
                 return Closed::Cut;
             };
+            let session = handover.playback.session();
             let closed = viewer::serve(&shared, (stream, peer), handover).await;
             if closed == Closed::Cut {
-                tracing::info!(%peer, "HTTP connection cut: its viewer's session has ended");
+                tracing::info!(peer = log::personal(peer), %session, "HTTP connection cut: its viewer's session has ended");
             }
             closed
         }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use livetrail_engine::{Playback, Reason};
+use livetrail_engine::{Playback, Reason, log};
 use livetrail_gateway::{Closed, ConnectedViewer, ViewerEnd, poll_gone, say_goodbye};
 use tokio::net::TcpStream;
 
@@ -106,7 +106,7 @@ fn poll_over(
 
 /// Logs the session that a connection's error ends.
 fn log_failure(playback: &Playback, peer: SocketAddr, cause: &str) {
-    let (stream, session) = (playback.key().to_string(), playback.session());
+    let (stream, session) = (log::stream(playback.key()), playback.session());
     let reason = Reason::ClientClosed;
-    tracing::info!(%peer, ?stream, %session, %reason, cause, "an error ended a session");
+    tracing::info!(peer = log::personal(peer), ?stream, %session, %reason, cause, "an error ended a session");
 }

@@ -7,7 +7,7 @@ use axum::{
     extract::{ConnectInfo, Path, State, rejection::PathRejection},
     http::{HeaderMap, StatusCode},
 };
-use livetrail_engine::{Role, SessionId};
+use livetrail_engine::{Role, SessionId, log};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -101,7 +101,7 @@ pub(super) async fn kick(
     let id: SessionId = id.parse().map_err(|_| ApiError::NotASessionId)?;
     let engine = &state.inner.engine;
     let ended = engine.kick(id).map_err(|_| ApiError::NoSuchSession)?;
-    tracing::info!(session = %id, %peer, operator = operator.name.as_deref(), "session kicked");
+    tracing::info!(session = %id, peer = log::personal(peer), operator = operator.name.as_deref(), "session kicked");
     let caller = Caller {
         token: operator.name,
         peer: Some(peer),

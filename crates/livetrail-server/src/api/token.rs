@@ -13,7 +13,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use livetrail_audit::{AuditRecord, Reason};
-use livetrail_engine::{AppName, Engine};
+use livetrail_engine::{AppName, Engine, log};
 use subtle::ConstantTimeEq;
 
 use super::{
@@ -178,7 +178,7 @@ async fn admit(
     };
     match state.inner.failures.count(peer.ip()) {
         Ok(()) => {
-            tracing::warn!(%peer, "a wrong API token was shown");
+            tracing::warn!(peer = log::personal(peer), "a wrong API token was shown");
             judged
         }
         Err(wait) => {

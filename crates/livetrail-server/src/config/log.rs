@@ -1,4 +1,5 @@
-//! The section `[log]`: which lines the server logs, and their format.
+//! The section `[log]`: which lines the server logs, their format, and whether they have personal
+//! data.
 
 use serde::Deserialize;
 
@@ -10,6 +11,8 @@ use super::LogFilter;
 pub(crate) struct Log {
     pub(crate) filter: LogFilter,
     pub(crate) format: LogFormat,
+    /// Whether lines have addresses, principals and user agents.
+    pub(crate) personal: bool,
 }
 
 impl Default for Log {
@@ -17,6 +20,7 @@ impl Default for Log {
         Self {
             filter: LogFilter("info".to_owned()),
             format: LogFormat::Text,
+            personal: false,
         }
     }
 }

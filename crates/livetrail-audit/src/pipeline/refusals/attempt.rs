@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use livetrail_record::{AuditAction, AuditRecord, Reason};
+use uuid::Uuid;
 
 use crate::pipeline::intake::{Offered, What};
 
@@ -74,6 +75,7 @@ pub(super) struct Attempt<'a> {
     pub(super) reason: Option<&'a str>,
     pub(super) peer: Option<IpAddr>,
     pub(super) principal: Option<&'a str>,
+    pub(super) session: Option<Uuid>,
     pub(super) count: u64,
     pub(super) first_ts_ms: u64,
     pub(super) last_ts_ms: u64,
@@ -94,6 +96,7 @@ impl<'a> Attempt<'a> {
                     reason: Some(reason),
                     peer: context.peer.map(|peer| peer.ip()),
                     principal: context.principal.as_deref(),
+                    session: Some(context.session.as_uuid()),
                     count: 1,
                     first_ts_ms: ts_ms,
                     last_ts_ms: ts_ms,
@@ -107,6 +110,7 @@ impl<'a> Attempt<'a> {
                 reason: record.reason.as_ref().map(Reason::label),
                 peer: peer_of(record),
                 principal: record.principal.as_ref().map(|text| text.expose()),
+                session: record.session,
                 count: record.count.unwrap_or(1).max(1),
                 first_ts_ms: record.first_ts_ms.unwrap_or(ts_ms),
                 last_ts_ms: record.last_ts_ms.unwrap_or(ts_ms),

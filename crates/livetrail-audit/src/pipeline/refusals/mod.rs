@@ -24,6 +24,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::time::Duration;
 
+use livetrail_engine::log;
 use livetrail_record::{AuditRecord, Outcome};
 
 use self::attempt::Attempt;
@@ -214,7 +215,7 @@ impl Refusals {
         let name = self.keys.hash_one((attempt.app, attempt.stream));
         if let Some(kind) = self.kinds.get_mut(&key) {
             if kind.tally.attempts < LOGGED_OF_A_KIND && self.log.take(now) {
-                log(&attempt);
+                log_attempt(&attempt);
             }
             kind.tally.common(&attempt);
             count(&mut kind.tally, &attempt, name);
@@ -223,7 +224,7 @@ impl Refusals {
             return None;
         }
         if self.log.take(now) {
-            log(&attempt);
+            log_attempt(&attempt);
         }
         if !self.has_token_for(attempt.principal.is_some(), now) {
             let others = &mut self.others[attempt.what as usize];
@@ -409,19 +410,20 @@ impl Refused {
     }
 }
 
-/// Logs an attempt for people, and for programs that block addresses.
-fn log(attempt: &Attempt<'_>) {
+/// Logs an attempt for people, and for programs that block addresses if personal data is shown.
+fn log_attempt(attempt: &Attempt<'_>) {
     let Some(address) = attempt.peer.map(|peer| peer.to_canonical()) else {
         return;
     };
     // The address comes first, so that no text of a client can come before it.
     tracing::info!(
-        %address,
+        address = log::personal(address),
         action = attempt.what.action().label(),
         reason = attempt.reason.unwrap_or_default(),
         app = attempt.app,
-        stream = attempt.stream.unwrap_or_default(),
+        stream = log::name(attempt.app, attempt.stream.unwrap_or_default()),
         count = attempt.count,
+        session = attempt.session.map(tracing::field::display),
         "refused"
     );
 }
