@@ -57,6 +57,7 @@ pub(super) const TABLE: &[Row] = {
             &[Viewer, Operator, Auditor, Regulator],
         ),
         to("DELETE", "/api/v1/sessions/{id}", &[Operator]),
+        to("GET", "/api/v1/trail/entries", &[Auditor, Regulator]),
         to("POST", "/api/v1/trail/reviews", &[Auditor]),
         open("/trail/checkpoint"),
         to("GET", "/trail/tile/entries/{*index}", &[Auditor]),

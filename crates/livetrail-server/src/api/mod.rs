@@ -2,6 +2,7 @@
 
 mod access;
 mod document;
+mod entries;
 mod error;
 mod exposition;
 mod failures;
@@ -18,6 +19,7 @@ mod view;
 
 use std::{
     collections::BTreeMap,
+    path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -40,7 +42,7 @@ pub(crate) use access::{is_allowed, routes};
 use document::{Document, Problem};
 use error::ApiError;
 use failures::Failures;
-use livetrail_trail::TrailView;
+use livetrail_trail::{TrailView, trail_directory};
 use metrics::Requests;
 pub(crate) use metrics::{Admissions, Outcomes, TimedGate};
 pub(crate) use token::ApiTokens;
@@ -62,6 +64,8 @@ struct Inner {
     outcomes: Outcomes,
     admissions: Admissions,
     trail: TrailView,
+    /// The trail's directory. A trail in memory does not have it.
+    directory: PathBuf,
     denied: DenyRules,
     reads: trail::Reads,
     gateways: Mutex<Vec<GatewayStats>>,
@@ -86,6 +90,7 @@ impl ApiState {
                 outcomes,
                 admissions,
                 trail,
+                directory: trail_directory(&config.data),
                 denied,
                 reads: trail::Reads::default(),
                 gateways: Mutex::default(),
@@ -129,6 +134,7 @@ pub(crate) fn router(state: ApiState) -> Router {
         .routes(routes!(streams::list))
         .routes(routes!(sessions::list))
         .routes(routes!(sessions::kick))
+        .routes(routes!(entries::list))
         .routes(routes!(review::review))
         .split_for_parts();
     let (open, of_open) = OpenApiRouter::new()

@@ -63,6 +63,11 @@ impl Operator {
             .meets(ApiRoles::of(&[Operator, Auditor, Regulator]))
     }
 
+    /// The one application that it may see.
+    pub(super) const fn application(&self) -> Option<&AppName> {
+        self.application.as_ref()
+    }
+
     /// Whether it may see this application.
     pub(super) fn sees(&self, app: &AppName) -> bool {
         self.application.as_ref().is_none_or(|own| own == app)

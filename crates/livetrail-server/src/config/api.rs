@@ -92,7 +92,7 @@ pub(crate) enum ApiRole {
     Auditor,
     /// Erasing personal data.
     Eraser,
-    /// Streams and sessions of one application.
+    /// Streams and sessions of one application, and its entries without names.
     Regulator,
 }
 

@@ -28,6 +28,7 @@ use axum::{
     response::Response,
     routing::get,
 };
+use livetrail_index::IndexError;
 use livetrail_ledger::{LedgerError, MAX_WITNESSES, Reader};
 use livetrail_tlog::{KeyId, TilePath};
 use livetrail_trail::{
@@ -327,6 +328,14 @@ async fn read<T: Send + 'static>(
     state: &ApiState,
     read: impl FnOnce(&Reader) -> Result<T, LedgerError> + Send + 'static,
 ) -> Result<T, ApiError> {
+    blocking(state, move |reader| Ok(read(reader)?)).await
+}
+
+/// Reads the trail on a thread outside the runtime's workers, as soon as it is this request's turn.
+pub(super) async fn blocking<T: Send + 'static>(
+    state: &ApiState,
+    read: impl FnOnce(&Reader) -> Result<T, IndexError> + Send + 'static,
+) -> Result<T, ApiError> {
     let turn = state.inner.reads.0.clone().acquire_owned();
     let Ok(Ok(turn)) = tokio::time::timeout(PATIENCE, turn).await else {
         return Err(ApiError::TrailBusy);
@@ -339,9 +348,11 @@ async fn read<T: Send + 'static>(
     });
     match answer.await {
         Ok(Ok(found)) => Ok(found),
-        Ok(Err(LedgerError::BeyondPublished { .. })) => Err(ApiError::NotPublished),
-        Ok(Err(LedgerError::Pruned { .. })) => Err(ApiError::NotThere),
-        Ok(Err(LedgerError::FileMissing { path })) => {
+        Ok(Err(IndexError::Ledger(LedgerError::BeyondPublished { .. }))) => {
+            Err(ApiError::NotPublished)
+        }
+        Ok(Err(IndexError::Ledger(LedgerError::Pruned { .. }))) => Err(ApiError::NotThere),
+        Ok(Err(IndexError::Ledger(LedgerError::FileMissing { path }))) => {
             tracing::warn!(path, "asked for, and not there");
             Err(ApiError::NotThere)
         }

@@ -162,7 +162,46 @@ async fn a_viewer_sees_no_persons_and_a_regulator_one_application() {
         }
     }
     drop((here, there));
+    server.pipeline.sync().await.unwrap();
+    let handle = server.trail.view().handle;
+    let written = handle.durable_entries();
+    until(|| handle.status().sealed.size >= written).await;
+    for (role, more, applications) in [
+        (ApiRole::Auditor, "", vec!["", "live", "other"]),
+        (ApiRole::Auditor, "?app=other&limit=1", vec!["other"]),
+        (ApiRole::Auditor, "?action=server_started", vec![""]),
+        (ApiRole::Regulator, "", vec!["live"]),
+    ] {
+        let path = format!("/api/v1/trail/entries{more}");
+        let answer = ask(api, "GET", &path, Some(&secret_of(role))).await;
+        let entries = answer.json()["entries"].clone();
+        let entries = entries.as_array().unwrap().iter();
+        let mut seen: Vec<_> = entries.map(|e| e["record"]["app"].clone()).collect();
+        seen.sort_by_key(ToString::to_string);
+        seen.dedup();
+        assert_eq!(seen, applications, "{path}: {}", answer.text);
+        for person in ["192.0.2.7", "OBS/31"] {
+            assert!(!answer.text.contains(person), "{}", answer.text);
+        }
+        let has_next = answer.json().get("next").is_some();
+        assert_eq!(has_next, more.contains("limit"), "{}", answer.text);
+    }
+    let path = "/api/v1/trail/entries?app=other";
+    let regulator = secret_of(ApiRole::Regulator);
+    assert_eq!(ask(api, "GET", path, Some(&regulator)).await.status, 403);
     server.stop().await;
+    let reads = trail(&disk)
+        .into_iter()
+        .filter(|record| record.action.label() == "admin_read")
+        .collect::<Vec<_>>();
+    let by: Vec<_> = reads
+        .iter()
+        .filter_map(|record| record.by.as_deref())
+        .collect();
+    assert!(
+        by.contains(&"auditor") && by.contains(&"regulator"),
+        "{reads:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
