@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::error::VerifyError;
 use crate::finding::{Class, Finding};
 use crate::options::Options;
-use crate::personal::{Answer, Openings, PersonalAnswer, write_answers};
+use crate::personal::{Openings, PersonalAnswer, write_answers};
 use crate::report::parts::checkpoint_report;
 use crate::report::show::Lines;
 use crate::report::{CheckpointReport, Verdict};
@@ -37,7 +37,8 @@ pub struct ProofReport {
     pub problems: Vec<String>,
     /// Facts that the reader should know.
     pub notes: Vec<String>,
-    /// An answer for each opening and disclosure of the options.
+    /// An answer for each opening and disclosure of the options that is about this record. Lines
+    /// about other entries are skipped.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub openings: Vec<PersonalAnswer>,
 }
@@ -113,17 +114,19 @@ impl ProofReport {
             self.findings.push(Finding::failure(Class::Personal, text));
         }
         for asked in openings.asked() {
-            let (answer, problem) = PersonalAnswer::of_receipt(asked, self.index, record, part);
-            match (answer.answer, problem) {
-                (Answer::DoesNotMatch, words) => {
-                    let words = words.unwrap_or_default();
-                    let finding = Finding::failure(Class::Personal, words).path(&asked.name);
-                    self.findings.push(finding);
-                }
-                (_, Some(words)) => self.problems.push(format!("{}: {words}", asked.name)),
-                (_, None) => {}
+            let answer = PersonalAnswer::of_receipt(asked, self.index, record, part);
+            let Some((answer, differs)) = answer else {
+                continue;
+            };
+            if let Some(words) = differs {
+                let finding = Finding::failure(Class::Personal, words).path(&asked.name);
+                self.findings.push(finding);
             }
             self.openings.push(answer);
+        }
+        if self.openings.is_empty() && !openings.is_empty() {
+            let text = "none of the openings is about the entry of this receipt";
+            self.problems.push(text.to_owned());
         }
         if !openings.is_empty() {
             self.notes.push(

@@ -221,6 +221,10 @@ impl PersonalCheck {
             for at in asked {
                 self.compare(at, index, record, part, findings);
             }
+            if self.entries.is_empty() {
+                // From here on, every session that matters is known.
+                self.others = None;
+            }
         }
         if let Some(session) = &record.session
             && record.action.role() != SessionRole::Apart
@@ -452,48 +456,47 @@ impl PersonalCheck {
 }
 
 impl PersonalAnswer {
-    /// The answer for the record of a receipt, which has no trail around it, and the reason if
-    /// something does not match or cannot be compared.
+    /// The answer for the record of a receipt, which has no trail around it, and what does not
+    /// match. `None` if it is about another entry.
     pub(crate) fn of_receipt(
         asked: &Asked,
         index: Option<u64>,
         record: &AuditRecord,
         part: &PersonalPart,
-    ) -> (Self, Option<String>) {
-        let mut answer = Self {
-            index,
-            session: session_of(record).map(|session| session.to_string()),
-            ..Self::new(asked, Answer::NotCompared)
-        };
+    ) -> Option<(Self, Option<String>)> {
         let is_about_it = match asked.subject {
             Subject::Entry(other) => index == Some(other),
             Subject::Session(_) => false,
             Subject::OfOpening => true,
         };
         if !is_about_it {
-            let words = "the receipt is of another entry, or this question needs the trail";
-            return (answer, Some(words.to_owned()));
+            return None;
         }
+        let mut answer = Self {
+            index,
+            session: session_of(record).map(|session| session.to_string()),
+            ..Self::new(asked, Answer::NotCompared)
+        };
         let words = match compare(&asked.shown, record, part) {
             Comparison::NoCommitment if matches!(asked.shown, Shown::Nothing) => {
                 answer.answer = Answer::NoCommitment;
-                return (answer, None);
+                return Some((answer, None));
             }
             Comparison::Asked => {
                 answer.answer = Answer::KeptBack;
-                return (answer, None);
+                return Some((answer, None));
             }
             Comparison::Matches { shown, kept_back } => {
                 answer.answer = Answer::Shown;
                 answer.shown = shown;
                 answer.kept_back = kept_back;
-                return (answer, None);
+                return Some((answer, None));
             }
             Comparison::NoCommitment => NO_COMMITMENT.to_owned(),
             Comparison::Differs(words) => words,
         };
         answer.answer = Answer::DoesNotMatch;
-        (answer, Some(words))
+        Some((answer, Some(words)))
     }
 
     fn new(asked: &Asked, answer: Answer) -> Self {

@@ -572,9 +572,15 @@ fn a_receipt_is_enough_for_an_opening() {
         (disclosures(one, opening(one), &["peer"]), Answer::Shown),
         (bare, Answer::Shown),
         (format!("{{\"index\":{one}}}"), Answer::KeptBack),
+        // One file for all records of a person.
+        (
+            line(two, opening(two)) + &line(one, opening(one)),
+            Answer::Shown,
+        ),
     ] {
         let report = check(&file);
         assert_eq!(report.verdict, Verdict::Sound, "{report}");
+        assert_eq!(report.openings.len(), 1, "{report}");
         assert_eq!(report.openings[0].answer, answer, "{report}");
         assert!(report.to_string().contains("Personal fields"), "{report}");
     }
