@@ -5,7 +5,8 @@
 //! that the checks need are kept. Other entries go to [`parse_canonical`]; a test compares the two.
 
 use livetrail_record::{
-    AuditAction, AuditRecord, Outcome, Reason, RecordError, RecordView, Value, parse_canonical,
+    AuditAction, AuditRecord, Outcome, Reason, RecordError, RecordView, SessionRole, Value,
+    parse_canonical,
 };
 
 /// An entry, as far as the checks need it.
@@ -37,8 +38,20 @@ impl PersonalPart {
         if view.v < COMMITTING_SCHEMA {
             return Self::default();
         }
-        let has = [view.principal, view.peer, view.user_agent].map(|text| text.is_some());
-        Self::new(view.personal, has)
+        Self {
+            // The reader has checked that it is 32 bytes in base64.
+            commitment: view
+                .personal
+                .and_then(|text| text.as_bytes().try_into().ok()),
+            in_clear: in_clear(&Named {
+                principal: view.principal.is_some(),
+                peer: view.peer.is_some(),
+                user_agent: view.user_agent.is_some(),
+                detail: view.detail.is_some(),
+                name_of_many: view.count.is_some() && view.stream.is_some(),
+                action: &|| view.action(),
+            }),
+        }
     }
 
     pub(crate) fn of_record(record: &AuditRecord) -> Self {
@@ -46,24 +59,51 @@ impl PersonalPart {
             return Self::default();
         }
         let commitment = match record.extra.get("personal") {
-            Some(Value::Text(text)) => Some(text.as_str()),
+            Some(Value::Text(text)) => text.as_bytes().try_into().ok(),
             _ => None,
         };
-        let fields = [&record.principal, &record.peer, &record.user_agent];
-        Self::new(commitment, fields.map(Option::is_some))
-    }
-
-    fn new(commitment: Option<&str>, [principal, peer, user_agent]: [bool; 3]) -> Self {
         Self {
-            // The reader has checked that it is 32 bytes in base64.
-            commitment: commitment.and_then(|text| text.as_bytes().try_into().ok()),
-            in_clear: match (principal, peer, user_agent) {
-                (true, _, _) => Some("principal"),
-                (_, true, _) => Some("peer"),
-                (_, _, true) => Some("user_agent"),
-                (false, false, false) => None,
-            },
+            commitment,
+            in_clear: in_clear(&Named {
+                principal: record.principal.is_some(),
+                peer: record.peer.is_some(),
+                user_agent: record.user_agent.is_some(),
+                detail: record.detail.is_some(),
+                name_of_many: record.count.is_some() && record.stream.is_some(),
+                action: &|| record.action.clone(),
+            }),
         }
+    }
+}
+
+/// Which fields an entry has.
+struct Named<'a> {
+    principal: bool,
+    peer: bool,
+    user_agent: bool,
+    detail: bool,
+    /// A stream in a record that may stand for several attempts.
+    name_of_many: bool,
+    action: &'a dyn Fn() -> AuditAction,
+}
+
+/// A field that an entry of schema 2 must not have. `detail` may be in records that are part of no
+/// session, because the server writes some of these; a stream's name may be in all but refusals
+/// that stand for several attempts.
+#[inline]
+fn in_clear(named: &Named<'_>) -> Option<&'static str> {
+    if named.principal {
+        Some("principal")
+    } else if named.peer {
+        Some("peer")
+    } else if named.user_agent {
+        Some("user_agent")
+    } else if named.detail && (named.action)().role() != SessionRole::Apart {
+        Some("detail")
+    } else if named.name_of_many && (named.action)().role() == SessionRole::Refuses {
+        Some("stream")
+    } else {
+        None
     }
 }
 

@@ -363,6 +363,26 @@ fn names_in_entries_of_schema_2_and_records_that_cannot_be_understood_are_found(
         assert!(report.to_string().contains(&words), "{report}");
         assert_eq!(report.first_index, Some(1));
     }
+    // A host's text, and the name in a refusal of many. `session` and `stream` are in their order.
+    for (action, before, field, is_found) in [
+        ("play_started", "\"mono_ms\"", "\"detail\":\"x\"", true),
+        ("play_ended", "\"mono_ms\"", "\"detail\":\"x\"", true),
+        ("admin_pruned", "\"mono_ms\"", "\"detail\":\"x\"", false),
+        ("play_denied", "\"mono_ms\"", "\"count\":2", true),
+        ("rate_limited", "\"mono_ms\"", "\"count\":2", false),
+    ] {
+        let mut log = sound(started(1));
+        let text = entry(&log).replace("play_started", action);
+        log.entries[1] = text
+            .replace(before, &format!("{field},{before}"))
+            .into_bytes();
+        let report = asked(&log, Openings::default());
+        let found = report.findings.iter();
+        let mut found = found.filter(|one| one.class == Class::Personal);
+        assert_eq!(found.next().is_some(), is_found, "{action}: {report}");
+        let mut classes = report.findings.iter().map(|one| one.class);
+        assert!(!classes.any(|class| class == Class::Record), "{report}");
+    }
     // A commitment of 31 bytes makes an entry that is not a record.
     let mut log = sound(started(1));
     let (head, rest) = entry(&log)
