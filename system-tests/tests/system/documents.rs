@@ -53,9 +53,15 @@ fn the_tests_and_commands_that_the_page_of_clauses_names_exist() {
         let names = shown_by(&text);
         assert!(names.len() > least, "{page}: {}", names.len());
         for name in names {
-            if let Some(words) = name.strip_prefix("livetrail ") {
-                let mut command = Command::new(livetrail());
-                command.args(words.split(' ')).arg("--help");
+            let mut words = name.split(' ');
+            let program = match words.next() {
+                Some("livetrail") => Some(livetrail()),
+                Some("livetrail-verify") => Some(livetrail_verify()),
+                _ => None,
+            };
+            if let Some(program) = program {
+                let mut command = Command::new(program);
+                command.args(words).arg("--help");
                 run(name, &command, ENDS).success();
             } else {
                 let test = format!("fn {name}()");
