@@ -6,10 +6,12 @@
 
 mod cast;
 mod evidence;
+mod names;
 mod report;
 mod verify;
 
 use std::{
+    collections::HashMap,
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
@@ -20,13 +22,14 @@ use anyhow::{Context, bail, ensure};
 use livetrail_audit::AuditRecord;
 use livetrail_engine::{Clock, MediaFrame, SessionId, SystemClock};
 use livetrail_ledger::{Reader, RealStore};
-use livetrail_record::parse_canonical;
+use livetrail_record::{Uuid, parse_canonical};
 use livetrail_trail::{Trail, trail_directory};
 use tokio::time::{sleep, timeout};
 
 use self::{
     cast::{Played, Published},
     evidence::Evidence,
+    names::Names,
 };
 use crate::{
     client::FlvReader,
@@ -136,6 +139,8 @@ struct Shown {
     refused_publisher: String,
     refused_viewer: String,
     trail: Vec<AuditRecord>,
+    /// By session. The records of the trail have no names.
+    names: HashMap<Uuid, Names>,
     evidence: Evidence,
     wrote_everything: bool,
 }
@@ -156,7 +161,8 @@ async fn play_it(data: &Path) -> anyhow::Result<Shown> {
     let config = config(data, &secrets);
     let created = livetrail_trail::create(&config.trail.settings(data)?)?;
     steps.say(&format!("a trail is made: {}", created.origin))?;
-    let trail = Trail::open(&trail_settings(&config)?)?;
+    let settings = trail_settings(&config)?;
+    let trail = Trail::open(&settings)?;
     let server = Server::start_with(config, trail).await?;
     let at = server.addresses();
     let rtmp = format!("rtmp://{}/live/demo", at.rtmp);
@@ -188,6 +194,7 @@ async fn play_it(data: &Path) -> anyhow::Result<Shown> {
     let stopped = server.stop().await;
     steps.say("the server has stopped, and its trail is on disk and sealed")?;
     let trail = read_trail(&trail_directory(data))?;
+    let names = names::read(&settings, &trail)?;
     let evidence = evidence::collect(data).context("verifying the trail")?;
     steps.say("an outsider has verified the trail, and a copy of it with one byte changed")?;
     Ok(Shown {
@@ -198,6 +205,7 @@ async fn play_it(data: &Path) -> anyhow::Result<Shown> {
         refused_publisher,
         refused_viewer,
         trail,
+        names,
         evidence,
         wrote_everything: stopped.is_clean() && stopped.records.dropped == 0,
     })

@@ -1,6 +1,6 @@
 //! Prints the results of the demo.
 
-use livetrail_audit::{AuditRecord, Personal, Reason};
+use livetrail_audit::{Personal, Reason};
 
 use super::{Shown, verify::Finding};
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
 /// Prints the sessions, the trail and the findings.
 pub(super) fn print(shown: &Shown, findings: &[Finding]) -> anyhow::Result<()> {
     say("\nSessions, from attempt to end:")?;
-    say(&sessions(&shown.trail).to_string())?;
+    say(&sessions(shown).to_string())?;
     say("\nThe trail, as `livetrail trail query` shows it:")?;
     say(&trail_rows(&shown.trail).to_string())?;
     say(
@@ -35,7 +35,7 @@ pub(super) fn print(shown: &Shown, findings: &[Finding]) -> anyhow::Result<()> {
 }
 
 /// One row for each session. The session's last record has everything.
-fn sessions(trail: &[AuditRecord]) -> comfy_table::Table {
+fn sessions(shown: &Shown) -> comfy_table::Table {
     let mut table = table([
         "session",
         "role",
@@ -46,7 +46,7 @@ fn sessions(trail: &[AuditRecord]) -> comfy_table::Table {
         "frames",
         "payload",
     ]);
-    for record in trail {
+    for record in &shown.trail {
         let label = record.action.label();
         let Some((role, end)) = label.split_once('_').filter(|(_, end)| *end != "started") else {
             continue;
@@ -54,7 +54,9 @@ fn sessions(trail: &[AuditRecord]) -> comfy_table::Table {
         let Some(session) = record.session else {
             continue;
         };
-        let who = [&record.principal, &record.peer].into_iter().flatten();
+        let names = shown.names.get(&session);
+        let who = names.map(|names| [&names.principal, &names.peer]);
+        let who = who.into_iter().flatten().flatten();
         let who: Vec<_> = who.map(Personal::expose).collect();
         let number = |value: Option<String>| value.unwrap_or_default();
         let how = match end {

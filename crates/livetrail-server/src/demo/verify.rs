@@ -42,6 +42,10 @@ pub(super) fn all(shown: &Shown) -> Vec<Finding> {
             expected_records(shown),
         ),
         Finding::new(
+            "no record of schema 2 has a name: it commits to the ones in the vault",
+            no_names(shown),
+        ),
+        Finding::new(
             "the totals on record are what the publisher sent and the viewers got",
             totals(shown),
         ),
@@ -148,12 +152,14 @@ fn refusals(shown: &Shown) -> Result<(), String> {
 /// Action, reason, protocol and principal of a record.
 type Fact<'a> = (&'a str, &'a str, &'a str, &'a str);
 
-fn fact(record: &AuditRecord) -> Fact<'_> {
+fn fact<'a>(record: &'a AuditRecord, shown: &'a Shown) -> Fact<'a> {
+    let names = record.session.and_then(|session| shown.names.get(&session));
+    let principal = names.and_then(|names| names.principal.as_ref());
     (
         record.action.label(),
         record.reason.as_ref().map_or("", Reason::label),
         record.protocol.as_deref().unwrap_or(""),
-        record.principal.as_ref().map_or("", Personal::expose),
+        principal.map_or("", Personal::expose),
     )
 }
 
@@ -170,7 +176,11 @@ fn expected_records(shown: &Shown) -> Result<(), String> {
         ("play_ended", "stream_ended", "http-flv", "audience"),
         ("server_stopped", "", "", ""),
     ];
-    let mut there: Vec<_> = shown.trail.iter().map(fact).collect();
+    let mut there: Vec<_> = shown
+        .trail
+        .iter()
+        .map(|record| fact(record, shown))
+        .collect();
     let ends = there.first().zip(there.last());
     if ends.map(|(first, last)| (first.0, last.0)) != Some(("server_started", "server_stopped")) {
         return Err("it does not begin and end with the server".to_owned());
@@ -193,6 +203,17 @@ fn expected_records(shown: &Shown) -> Result<(), String> {
     elsewhere.map_or(Ok(()), |record| {
         Err(format!("a {} is of another stream", record.action))
     })
+}
+
+fn no_names(shown: &Shown) -> Result<(), String> {
+    let mut records = shown.trail.iter().filter(|record| record.v >= 2);
+    let named = records.find(|record| {
+        record.principal.is_some() || record.peer.is_some() || record.user_agent.is_some()
+    });
+    match named {
+        Some(record) => Err(format!("a {} has a name", record.action)),
+        None => Ok(()),
+    }
 }
 
 fn totals(shown: &Shown) -> Result<(), String> {
