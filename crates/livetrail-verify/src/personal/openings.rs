@@ -76,6 +76,9 @@ impl Openings {
             return Err(wrong(1, "the file has more than 64 MiB".to_owned()));
         }
         let text = bytes.strip_suffix(b"\n").unwrap_or(bytes);
+        if text.is_empty() {
+            return Err(wrong(1, "the file has no opening".to_owned()));
+        }
         let is_alone = !text.contains(&b'\n');
         for (number, line) in (1..).zip(text.split(|byte| *byte == b'\n')) {
             let (subject, shown) = parse_line(line).map_err(|what| wrong(number, what))?;
