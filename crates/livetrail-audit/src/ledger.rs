@@ -1,5 +1,7 @@
 //! The trail on a ledger: records are entries of a Merkle log that strangers can verify.
 
+use std::fmt;
+use std::io;
 use std::ops::Range;
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError,
@@ -10,20 +12,33 @@ use std::time::Duration;
 use async_trait::async_trait;
 use livetrail_clock::Clock;
 use livetrail_ledger::{
-    AppendError, Builder, Class, Handle, Ledger, LedgerError, Pressure, Reader, RecoveryReport,
-    WaitError,
+    AppendError, Builder, Class, Entry, Handle, Ledger, LedgerError, MAX_COMPANION_BYTES, Pressure,
+    Reader, RecoveryReport, WaitError,
 };
 use livetrail_record::{
-    AuditRecord, OpenSession, TrailChecker, encode_canonical_into, parse_canonical,
+    AuditRecord, EntryContext, OpenSession, Opening, Reason, TrailChecker, encode_canonical_into,
+    encode_entry_into, parse_canonical,
 };
 
 use crate::error::{AuditError, SinkError};
+use crate::openings::{OpeningOf, Openings};
+use crate::random::RandomBlocks;
 use crate::sink::{AuditSink, RecordClass};
 
 /// The pause between two attempts if the ledger accepts nothing at the moment.
 const RETRY_INTERVAL: Duration = Duration::from_millis(2);
 
-/// A ledger as a sink: the canonical bytes of each record are one entry.
+/// The pause between two attempts if an opening cannot be sealed.
+const SEAL_INTERVAL: Duration = Duration::from_millis(10);
+
+/// A ledger as a sink: each record is one entry.
+///
+/// | opened with | an entry is |
+/// |---|---|
+/// | [`open`](Self::open), [`new`](Self::new) | the record's canonical bytes (schema 1): names, addresses and programs in clear, for ever |
+/// | [`open_with`](Self::open_with) | an entry of schema 2: a commitment in place of the personal fields, whose opening goes to the host's vault |
+///
+/// Both schemas can be in one log.
 ///
 /// The ledger's [`Pressure`] says which classes of records it accepts, and the pipeline follows it:
 ///
@@ -75,14 +90,52 @@ pub struct LedgerSink {
     buffer: Mutex<Buffer>,
     ledger: Mutex<Option<Ledger>>,
     clock: Option<Arc<dyn Clock>>,
+    vault: Option<Vault>,
 }
 
-/// The entries of a batch, one after the other. The buffer is kept for its capacity, which is at
-/// most a batch's size.
+/// Where openings go.
+struct Vault {
+    openings: Arc<dyn Openings>,
+    salts: Mutex<RandomBlocks>,
+}
+
+impl fmt::Debug for Vault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Vault")
+    }
+}
+
+/// The entries of a batch and their companions, one after the other. The buffer is kept for its
+/// capacity, which is at most a batch's size.
 #[derive(Debug, Default)]
 struct Buffer {
     bytes: Vec<u8>,
-    entries: Vec<Range<usize>>,
+    entries: Vec<Place>,
+}
+
+/// Where an entry and its companion are in a buffer.
+#[derive(Debug)]
+struct Place {
+    entry: Range<usize>,
+    companion: Range<usize>,
+}
+
+impl Buffer {
+    fn entries(&self) -> Vec<Entry<'_>> {
+        let entry = |place: &Place| Entry {
+            bytes: &self.bytes[place.entry.clone()],
+            companion: &self.bytes[place.companion.clone()],
+        };
+        self.entries.iter().map(entry).collect()
+    }
+}
+
+/// Why a record is not in the buffer.
+enum NotEncoded {
+    /// It has no canonical form, or its companion is too long. It can never be written.
+    Unwritable(String),
+    /// Not now.
+    Unsealed(io::Error),
 }
 
 impl LedgerSink {
@@ -96,7 +149,95 @@ impl LedgerSink {
         builder: Builder,
         clock: impl Clock,
     ) -> Result<(Self, RecoveryReport), LedgerError> {
-        let clock: Arc<dyn Clock> = Arc::new(clock);
+        Self::open_on(builder, Arc::new(clock))
+    }
+
+    /// Like [`open`](Self::open), but entries have commitments in place of personal fields, and
+    /// openings go to this host. The builder must have the store that keeps them:
+    /// [`Builder::companions`].
+    ///
+    /// A trail that began without openings continues: its earlier entries stay as they are.
+    ///
+    /// ```
+    /// use std::{io, sync::{Arc, Mutex}, time::Duration};
+    /// use livetrail_audit::{
+    ///     AuditAction, AuditPipeline, AuditRecord, LedgerSink, OpeningOf, Openings,
+    /// };
+    /// use livetrail_clock::SystemClock;
+    /// use livetrail_ledger::{
+    ///     Companion, CompanionStore, Identity, Ledger, MemStore, Reader, SharedStore,
+    ///     generate_seed,
+    /// };
+    ///
+    /// /// In memory and in clear: a real vault is durable, and seals openings.
+    /// #[derive(Clone, Default)]
+    /// struct Vault(Arc<Mutex<Vec<u8>>>);
+    ///
+    /// impl Openings for Vault {
+    ///     fn seal(&self, opening: &OpeningOf<'_>, into: &mut Vec<u8>) -> io::Result<()> {
+    ///         into.extend_from_slice(&opening.opening.to_json());
+    ///         Ok(())
+    ///     }
+    ///
+    ///     fn name_secret(&self, _app: &str) -> Option<[u8; 32]> {
+    ///         None
+    ///     }
+    /// }
+    ///
+    /// impl CompanionStore for Vault {
+    ///     fn keep(&mut self, companions: &[Companion<'_>]) -> io::Result<()> {
+    ///         let mut kept = self.0.lock().map_err(|_| io::Error::other("a thread panicked"))?;
+    ///         companions.iter().for_each(|one| kept.extend_from_slice(one.bytes));
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let store: SharedStore = Arc::new(MemStore::new());
+    /// let (signer, cosigner) = (generate_seed()?, generate_seed()?);
+    /// let identity = Identity::from_seeds("example.com/audit", &signer, &cosigner)?;
+    /// Ledger::create(&store, &identity)?;
+    /// let vault = Vault::default();
+    /// let builder = Ledger::builder(store.clone(), identity).companions(vault.clone());
+    /// let openings = Arc::new(vault.clone());
+    /// let (sink, _recovery) = LedgerSink::open_with(builder, SystemClock::new(), openings)?;
+    ///
+    /// let sink = Arc::new(sink);
+    /// let pipeline = AuditPipeline::new(sink.clone(), 1_024);
+    /// let record = AuditRecord::new(AuditAction::Event("hello".into()), "live");
+    /// pipeline.record(record.with_principal("alice"))?;
+    /// pipeline.close().await;
+    /// sink.close(Duration::from_secs(5))?;
+    /// let entry = String::from_utf8(Reader::open(store)?.entry(0)?)?;
+    /// assert!(entry.contains(r#""personal":"#) && !entry.contains("alice"));
+    /// let kept = String::from_utf8(vault.0.lock().unwrap().clone())?;
+    /// assert!(kept.contains(r#""principal":"alice""#));
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// The errors of [`Builder::open`], and [`LedgerError::NoCompanionStore`].
+    pub fn open_with(
+        builder: Builder,
+        clock: impl Clock,
+        openings: Arc<dyn Openings>,
+    ) -> Result<(Self, RecoveryReport), LedgerError> {
+        if !builder.takes_companions() {
+            return Err(LedgerError::NoCompanionStore);
+        }
+        let (mut sink, recovery) = Self::open_on(builder, Arc::new(clock))?;
+        sink.vault = Some(Vault {
+            openings,
+            salts: Mutex::new(RandomBlocks::new()),
+        });
+        Ok((sink, recovery))
+    }
+
+    fn open_on(
+        builder: Builder,
+        clock: Arc<dyn Clock>,
+    ) -> Result<(Self, RecoveryReport), LedgerError> {
         let (ledger, recovery) = builder.clock(Arc::clone(&clock)).open()?;
         let mut sink = Self::new(ledger);
         sink.clock = Some(clock);
@@ -118,6 +259,7 @@ impl LedgerSink {
             buffer: Mutex::new(Buffer::default()),
             ledger: Mutex::new(Some(ledger)),
             clock: None,
+            vault: None,
         }
     }
 
@@ -142,50 +284,111 @@ impl LedgerSink {
         &self.handle
     }
 
-    /// The number of records that have no canonical form and could not be written. The pipeline
-    /// makes no such record.
+    /// The number of records that have no canonical form, or too long an opening, and could not be
+    /// written. The pipeline makes no such record.
     #[must_use]
     pub fn unwritable(&self) -> u64 {
         self.unwritable.load(Ordering::Relaxed)
     }
 
-    fn encode(&self, records: &[AuditRecord]) -> Buffer {
+    /// The entries of a batch. `None` if the log stopped before all openings were sealed.
+    async fn encode(&self, records: &[AuditRecord]) -> Option<Buffer> {
         let mut buffer = std::mem::take(&mut *lock(&self.buffer));
         buffer.bytes.clear();
         buffer.entries.clear();
+        let mut logged = false;
         for record in records {
-            let start = buffer.bytes.len();
-            match encode_canonical_into(record, &mut buffer.bytes) {
-                Ok(()) => buffer.entries.push(start..buffer.bytes.len()),
-                Err(error) => {
-                    buffer.bytes.truncate(start);
-                    self.unwritable.fetch_add(1, Ordering::Relaxed);
-                    tracing::error!(%error, "a record has no canonical form and is not in the trail");
+            loop {
+                let start = buffer.bytes.len();
+                let error = match self.encode_one(record, &mut buffer.bytes) {
+                    Ok(place) => {
+                        buffer.entries.push(place);
+                        break;
+                    }
+                    Err(error) => error,
+                };
+                buffer.bytes.truncate(start);
+                match error {
+                    NotEncoded::Unwritable(error) => {
+                        self.unwritable.fetch_add(1, Ordering::Relaxed);
+                        tracing::error!(%error, "a record cannot be written and is not in the trail");
+                        break;
+                    }
+                    NotEncoded::Unsealed(error) => {
+                        if !std::mem::replace(&mut logged, true) {
+                            tracing::error!(%error, "cannot seal personal data; trying again");
+                        }
+                        let words = format!("cannot seal personal data: {error}");
+                        self.set_trouble(Some(SinkError::Other(words)));
+                    }
                 }
+                if self.handle.status().stopped.is_some() {
+                    return None;
+                }
+                tokio::time::sleep(SEAL_INTERVAL).await;
             }
         }
-        buffer
+        if logged {
+            self.set_trouble(None);
+        }
+        Some(buffer)
+    }
+
+    /// Appends the entry of a record and its companion. After an error `out` may have a part of
+    /// them.
+    fn encode_one(&self, record: &AuditRecord, out: &mut Vec<u8>) -> Result<Place, NotEncoded> {
+        let unwritable = |error: &dyn fmt::Display| NotEncoded::Unwritable(error.to_string());
+        let start = out.len();
+        let opening = match &self.vault {
+            None => {
+                encode_canonical_into(record, out).map_err(|error| unwritable(&error))?;
+                None
+            }
+            Some(vault) => vault.encode(record, out)?,
+        };
+        let end = out.len();
+        if let (Some(opening), Some(vault)) = (opening, &self.vault) {
+            let opening = OpeningOf::new(record, &opening);
+            let sealed = vault.openings.seal(&opening, out);
+            sealed.map_err(NotEncoded::Unsealed)?;
+            let bytes = out.len().saturating_sub(end);
+            if bytes > MAX_COMPANION_BYTES {
+                let most = MAX_COMPANION_BYTES;
+                return Err(unwritable(&format_args!(
+                    "its sealed opening has {bytes} bytes and may have {most}"
+                )));
+            }
+        }
+        Ok(Place {
+            entry: start..end,
+            companion: end..out.len(),
+        })
     }
 
     async fn append(&self, buffer: &Buffer) {
-        let entries: Vec<&[u8]> = buffer
-            .entries
-            .iter()
-            .map(|range| &buffer.bytes[range.clone()])
-            .collect();
+        let all = buffer.entries();
+        let mut rest = &all[..];
+        let mut at_once = rest.len();
         let mut logged = false;
         // The pipeline first asks which classes have space, and reports the records that it drops.
         // A record that reaches this function has its number and may use the reserve: to drop it
         // would leave a hole. That is at most one batch each time the disk becomes short of space.
-        loop {
-            let error = match self.handle.try_append(Class::Essential, &entries) {
+        while !rest.is_empty() {
+            let (entries, after) = rest.split_at(at_once.min(rest.len()));
+            let error = match self.handle.try_append_entries(Class::Essential, entries) {
                 Ok(appended) => {
                     self.appended.store(appended.next, Ordering::Release);
                     self.set_trouble(None);
-                    return;
+                    rest = after;
+                    continue;
                 }
                 Err(AppendError::QueueFull) => {
                     tokio::time::sleep(RETRY_INTERVAL).await;
+                    continue;
+                }
+                // A batch of very long records is larger than the whole queue.
+                Err(AppendError::TooMuch { .. }) if entries.len() > 1 => {
+                    at_once = entries.len() / 2;
                     continue;
                 }
                 Err(error) => error,
@@ -193,7 +396,7 @@ impl LedgerSink {
             let last = error.is_final();
             self.set_trouble(Some(sink_error(&error)));
             if !std::mem::replace(&mut logged, true) {
-                tracing::error!(%error, records = entries.len(), "the ledger does not take records");
+                tracing::error!(%error, records = rest.len(), "the ledger does not take records");
             }
             if last {
                 // The ledger will never accept records again. The queued records are lost with this
@@ -210,6 +413,38 @@ impl LedgerSink {
     }
 }
 
+impl Vault {
+    /// Appends the entry of a record, and returns its opening.
+    fn encode(
+        &self,
+        record: &AuditRecord,
+        out: &mut Vec<u8>,
+    ) -> Result<Option<Opening>, NotEncoded> {
+        let mut salts = lock(&self.salts);
+        let salt = salts
+            .peek()
+            .map_err(|error| NotEncoded::Unsealed(error.into()))?;
+        let secret = self.openings.name_secret(&record.app);
+        // The stream of a session that an earlier boot left open is what the log has: a token
+        // already, or a name that is in the log in clear.
+        let secret = secret.filter(|_| !is_crash_closure(record));
+        let mut context = EntryContext::new(salt);
+        if let Some(secret) = &secret {
+            context = context.with_name_secret(secret);
+        }
+        let opening = encode_entry_into(record, &context, out)
+            .map_err(|error| NotEncoded::Unwritable(error.to_string()))?;
+        if opening.is_some() {
+            salts.pop();
+        }
+        Ok(opening)
+    }
+}
+
+fn is_crash_closure(record: &AuditRecord) -> bool {
+    record.inferred && record.reason == Some(Reason::ServerCrash)
+}
+
 #[async_trait]
 impl AuditSink for LedgerSink {
     async fn write(&self, record: AuditRecord) {
@@ -217,10 +452,11 @@ impl AuditSink for LedgerSink {
     }
 
     async fn write_batch(&self, records: Vec<AuditRecord>) {
-        let buffer = self.encode(&records);
-        if !buffer.entries.is_empty() {
-            self.append(&buffer).await;
-        }
+        let Some(buffer) = self.encode(&records).await else {
+            self.lost.store(true, Ordering::Release);
+            return;
+        };
+        self.append(&buffer).await;
         *lock(&self.buffer) = buffer;
     }
 

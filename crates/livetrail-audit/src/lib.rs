@@ -4,7 +4,7 @@
 //! - [`AuditSink`] is a destination of records.
 //! - [`FileAuditSink`] writes them to a file.
 //! - [`LedgerSink`] writes them to a Merkle log that strangers can verify. Any number of replicas
-//!   (`livetrail-replica`) follow it.
+//!   (`livetrail-replica`) follow it. With [`Openings`] it has commitments in place of names.
 //!
 //! ```text
 //!  engine ── StreamEvent ──▶ AuditPipeline (Observer): number, try_push
@@ -27,7 +27,10 @@ mod file;
 mod install;
 #[cfg(feature = "ledger")]
 mod ledger;
+#[cfg(feature = "ledger")]
+mod openings;
 mod pipeline;
+mod random;
 mod sink;
 mod trail;
 
@@ -36,6 +39,8 @@ pub use file::FileAuditSink;
 pub use install::Audited;
 #[cfg(feature = "ledger")]
 pub use ledger::{LedgerSink, open_sessions_of_ledger};
+#[cfg(feature = "ledger")]
+pub use openings::{OpeningOf, Openings};
 pub use pipeline::{
     AuditGate, AuditPipeline, AuditPipelineBuilder, ClockState, CloseReport, Counters, Mode,
     Monitor, PipelineOptions, Policy, Status,

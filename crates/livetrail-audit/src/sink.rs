@@ -19,6 +19,10 @@ use crate::error::SinkError;
 /// pipeline catches and counts a panic, and reports the records that the panic cost like dropped
 /// ones.
 ///
+/// A sink gets each record whole: with principal, address and program. A sink that cannot erase
+/// must not store them. [`LedgerSink`](crate::LedgerSink) stores commitments in their place, if it
+/// is opened with [`Openings`](crate::Openings).
+///
 /// The calls run in a tokio runtime that belongs to the pipeline's thread (current-thread, with
 /// timers and I/O). So nothing is lost if the host's runtime shuts down first.
 ///

@@ -37,7 +37,8 @@ pub struct EntryContext<'a> {
     /// The application's secret, if its names are personal. Then the entry has a token in place of
     /// the stream's name.
     pub name_secret: Option<&'a [u8; 32]>,
-    /// The personal name of the operator who acted. It goes into the opening as `by`.
+    /// The personal name of the operator who acted. It goes into the opening as `by`. In an
+    /// operator's record (`admin_…`) without it, `principal` is that name.
     pub operator: Option<&'a Personal>,
 }
 
@@ -86,6 +87,8 @@ pub struct Entry {
 ///   [`encode_canonical`](crate::encode_canonical).
 /// - A refusal that stands for several attempts has in `stream` what a stranger chose. It goes into
 ///   the opening.
+/// - In an operator's record (`admin_…`) `principal` is the operator's personal name, so the
+///   opening has it as `by`. It is no personal name if it is the same as the record's `by`.
 /// - A text of more than 8 KiB, and a `detail` that does not fit an opening, is cut at a character
 ///   boundary.
 ///
@@ -108,6 +111,21 @@ pub fn encode_entry(
     record: &AuditRecord,
     context: &EntryContext<'_>,
 ) -> Result<Entry, RecordError> {
+    let mut bytes = Vec::with_capacity(512);
+    let opening = encode_entry_into(record, context, &mut bytes)?;
+    Ok(Entry { bytes, opening })
+}
+
+/// Appends the entry of a record to `out`, and returns its opening. Otherwise the same as
+/// [`encode_entry`]. After an error `out` is unchanged.
+///
+/// # Errors
+/// The same as for [`encode_canonical`](crate::encode_canonical).
+pub fn encode_entry_into(
+    record: &AuditRecord,
+    context: &EntryContext<'_>,
+    out: &mut Vec<u8>,
+) -> Result<Option<Opening>, RecordError> {
     let is_sample = record.action.is_refusal() && record.count.is_some();
     let stream = record.stream.as_deref();
     let token = match (stream, context.name_secret) {
@@ -119,8 +137,7 @@ pub fn encode_entry(
     let commitment = opening.as_ref().map(Opening::commitment);
     let detail = record.detail.as_ref().map(Personal::expose);
     let detail = detail.filter(|_| is_detail_clear(&record.action));
-    let mut bytes = Vec::with_capacity(512);
-    write_bounded(&mut bytes, record, detail, |out, record, detail, cut| {
+    write_bounded(out, record, detail, |out, record, detail, cut| {
         let members = EntryMembers {
             stream: token.as_deref().or(stream.filter(|_| !hides_name)),
             detail,
@@ -129,7 +146,7 @@ pub fn encode_entry(
         };
         write_entry(out, record, &members);
     })?;
-    Ok(Entry { bytes, opening })
+    Ok(opening)
 }
 
 /// The opening of a record, and whether its `detail` was cut.
@@ -144,10 +161,16 @@ fn opening_of<'a>(
     let detail = record.detail.as_ref().map(Personal::expose);
     let detail = detail.filter(|_| !is_detail_clear(&record.action));
     let exposed = |field: &'a Option<Personal>| field.as_ref().map(Personal::expose);
+    let mut operator = context.operator.map(Personal::expose);
+    let mut principal = exposed(&record.principal);
+    if record.action.is_admin() {
+        let name = principal.take();
+        operator = operator.or(name.filter(|name| record.by.as_deref() != Some(*name)));
+    }
     let mut texts = [
-        ("by", context.operator.map(Personal::expose)),
+        ("by", operator),
         ("peer", exposed(&record.peer)),
-        ("principal", exposed(&record.principal)),
+        ("principal", principal),
         ("stream", stream),
         ("user_agent", exposed(&record.user_agent)),
     ];
@@ -340,6 +363,18 @@ mod tests {
         assert_ne!(opening.session(), SESSION, "it opens no session");
         let read = parse_canonical(&entry.bytes).unwrap();
         assert_eq!(read.by.as_deref(), Some("ops-token"));
+    }
+
+    #[test]
+    fn the_principal_of_an_operators_record_is_the_operators_name_unless_it_is_in_clear() {
+        let record = AuditRecord::new(AuditAction::AdminSessionKicked, "live")
+            .with_session(SESSION)
+            .with_by("ops-token");
+        let (_, fields, _) = entry(&record.clone().with_principal("Ada"));
+        assert_eq!(fields, [("by".to_owned(), "Ada".to_owned())]);
+        let (bytes, fields, _) = entry(&record.with_principal("ops-token"));
+        assert!(fields.is_empty() && !bytes.contains("personal"), "{bytes}");
+        assert!(bytes.contains("\"by\":\"ops-token\""), "{bytes}");
     }
 
     #[test]

@@ -70,7 +70,7 @@ pub use arcly::parse_arcly_line;
 pub use canonical::{
     MAX_CANONICAL_BYTES, MAX_INTEGER, encode_canonical, encode_canonical_into, parse_canonical,
 };
-pub use entry::{Entry, EntryContext, encode_entry, opening_session};
+pub use entry::{Entry, EntryContext, encode_entry, encode_entry_into, opening_session};
 pub use error::RecordError;
 pub use extra::{Extra, Name, Value};
 pub use field::{Field, FieldClass, FieldType, FieldValue};

@@ -168,7 +168,7 @@ pub use livetrail_audit::{
     SinkError, Status, TrailLine, open_sessions,
 };
 #[cfg(feature = "ledger")]
-pub use livetrail_audit::{LedgerSink, open_sessions_of_ledger};
+pub use livetrail_audit::{LedgerSink, OpeningOf, Openings, open_sessions_of_ledger};
 pub use livetrail_engine::*;
 pub use uuid;
 

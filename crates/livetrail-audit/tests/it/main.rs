@@ -5,6 +5,7 @@
 mod common;
 mod file_sink;
 mod ledger;
+mod openings;
 mod pipeline;
 mod refusals;
 mod sound;
