@@ -50,6 +50,7 @@ fn main() {
                 user_agent: Some(
                     ["VLC/3.0.18", "ffmpeg/5.1", "OBS/30"][usize::try_from(number % 3).unwrap()],
                 ),
+                stream: None,
                 owner: None,
                 opening: &opening,
             })

@@ -9,10 +9,10 @@ use crate::{
     format::{
         index::{Index, Pair},
         narrow,
-        row::{self, SessionId},
+        row::{self, Row, SessionId},
         wide,
     },
-    key::{Kind, Token},
+    key::{KINDS, Kind, Token},
     segment::{Read, Reader, full::Full, recover},
     tombstones::Tombstones,
     vault::Vault,
@@ -150,7 +150,7 @@ impl Vault {
         let slots = reader.slots()?;
         let scan = row::scan(&bytes, segment, u32::MAX)
             .ok_or_else(|| VaultError::damaged(&disk::rows(segment), "its header is invalid"))?;
-        let mut tokens: [BTreeSet<Pair>; 5] = Default::default();
+        let mut tokens: [BTreeSet<Pair>; KINDS] = Default::default();
         let mut moved = scan.rows.len() != index.entries.len();
         let mut number = 0_u32;
         for (slot, (found, entry)) in slots.iter().zip(scan.rows.iter().zip(&index.entries)) {
@@ -161,7 +161,7 @@ impl Vault {
             match reader.row(&self.keys, row, found.offset)? {
                 Read::Row(row) => {
                     check.rows = check.rows.saturating_add(1);
-                    if self.tombstones.contains(&row.session)? {
+                    if self.is_unwanted(&row)? {
                         check.add(Problem::Erased {
                             session: row.session,
                         });
@@ -243,6 +243,15 @@ impl Vault {
         self.disk.sync_dir()
     }
 
+    /// Whether the session of a row, or the session that owns it, was erased.
+    fn is_unwanted(&self, row: &Row) -> Result<bool, VaultError> {
+        if self.tombstones.contains(&row.session)? {
+            return Ok(true);
+        }
+        let owner = row.owner.as_ref();
+        owner.map_or(Ok(false), |owner| self.tombstones.contains(owner))
+    }
+
     /// Rows that do not open, and rows of sessions that were erased.
     fn unwanted_rows(&self) -> Result<Places, VaultError> {
         let mut places = Places::new();
@@ -256,7 +265,7 @@ impl Vault {
                 let unwanted = match reader.row(&self.keys, row, entry.offset)? {
                     Read::Erased => false,
                     Read::Damaged => true,
-                    Read::Row(row) => self.tombstones.contains(&row.session)?,
+                    Read::Row(row) => self.is_unwanted(&row)?,
                 };
                 if unwanted {
                     places.entry(*number).or_default().insert(row);
@@ -267,7 +276,7 @@ impl Vault {
     }
 }
 
-fn note(sets: &mut [BTreeSet<Pair>; 5], tokens: &[(Kind, Token)], row: u32) {
+fn note(sets: &mut [BTreeSet<Pair>; KINDS], tokens: &[(Kind, Token)], row: u32) {
     for (kind, token) in tokens {
         let at = Kind::ALL.iter().position(|of| of == kind);
         if let Some(set) = at.and_then(|at| sets.get_mut(at)) {

@@ -14,7 +14,7 @@
 //! 5. `erasing` is removed.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     ops::ControlFlow,
 };
 
@@ -26,9 +26,10 @@ use crate::{
         row::{Row, SessionId},
         tombstones, wide,
     },
+    key::Kind,
     segment::Read,
-    selection::{HoldScope, Request, Retention, Selection, Target},
-    state::{Hold, MAX_WAITING, State, Waiting, What, check_name},
+    selection::{HoldKind, HoldScope, Request, Retention, Selection, Target},
+    state::{Hold, MAX_NOTE_BYTES, MAX_WAITING, State, Waiting, What, check_name},
     vault::Vault,
 };
 
@@ -52,6 +53,14 @@ pub struct Erasure {
     /// Rows that cannot be read, so it is unknown whether the request selects them: see
     /// [`Vault::check`].
     pub damaged: u64,
+}
+
+/// A session to erase. Its family is the session that owns it, or it itself, with all that this
+/// one owns.
+#[derive(Clone, Copy)]
+struct Chosen {
+    session: SessionId,
+    root: SessionId,
 }
 
 /// Puts sessions on record before they are erased. An error means that none of them is erased.
@@ -169,7 +178,8 @@ impl Vault {
         self.usable()?;
         let mut found = 0_u64;
         for many in sessions.chunks(TOGETHER) {
-            let located = self.locate(many)?;
+            let mut located = self.locate(many)?;
+            located.extend(self.locate_by(Kind::Owner, many)?);
             let with_rows: BTreeSet<usize> = located.iter().map(|(at, _)| *at).collect();
             found = found.saturating_add(wide(with_rows.len()));
             let mut erase = Vec::new();
@@ -230,11 +240,55 @@ impl Vault {
         let mut next = self.state.clone();
         let hold = next.holds.iter_mut().find(|hold| hold.name == name);
         if !hold.is_some_and(|hold| hold.add(sessions)) {
-            return Err(VaultError::UnknownHold {
-                name: name.to_owned(),
-            });
+            return Err(unknown_hold(name));
         }
         self.set_state(next)
+    }
+
+    /// Up to `limit` sessions that a hold covers, after those that
+    /// [`set_held_listed`](Self::set_held_listed) noted, and the position behind them. So a caller
+    /// can put the sessions of a hold on record, also those that came later. A hold that lists
+    /// sessions gives none.
+    ///
+    /// # Errors
+    /// [`VaultError::UnknownHold`], errors of the system, or damage.
+    pub fn held_sessions(
+        &self,
+        name: &str,
+        limit: usize,
+    ) -> Result<(Vec<SessionId>, Position), VaultError> {
+        self.usable()?;
+        let hold = self.state.holds.iter().find(|hold| hold.name == name);
+        let hold = hold.ok_or_else(|| unknown_hold(name))?;
+        let (mut found, mut next) = (Vec::new(), self.end());
+        let Some(target) = hold.target() else {
+            return Ok((found, next));
+        };
+        self.walk(&target, hold.listed, &mut |at, read| {
+            if found.len() >= limit {
+                next = at;
+                return Ok(ControlFlow::Break(()));
+            }
+            if let Read::Row(row) = read()?
+                && row.owner.is_none()
+                && target.matches(&row)
+            {
+                found.push(row.session);
+            }
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok((found, next))
+    }
+
+    /// Notes that the sessions of a hold before this position were listed. Durable when it returns.
+    ///
+    /// # Errors
+    /// [`VaultError::UnknownHold`], errors of the system.
+    pub fn set_held_listed(&mut self, name: &str, next: Position) -> Result<(), VaultError> {
+        let mut state = self.state.clone();
+        let hold = state.holds.iter_mut().find(|hold| hold.name == name);
+        hold.ok_or_else(|| unknown_hold(name))?.listed = next;
+        self.set_state(state)
     }
 
     /// Lifts a hold, and runs all requests that wait: see [`run_waiting`](Self::run_waiting).
@@ -247,15 +301,21 @@ impl Vault {
         name: &str,
         record: &mut Record<'_>,
     ) -> Result<Vec<(String, Erasure)>, VaultError> {
+        self.remove_hold(name)?;
+        self.run_waiting(record)
+    }
+
+    /// Lifts a hold, and runs nothing: [`run_one`](Self::run_one) does.
+    ///
+    /// # Errors
+    /// [`VaultError::UnknownHold`], errors of the system.
+    pub fn remove_hold(&mut self, name: &str) -> Result<(), VaultError> {
         let mut next = self.state.clone();
         next.holds.retain(|hold| hold.name != name);
         if next.holds.len() == self.state.holds.len() {
-            return Err(VaultError::UnknownHold {
-                name: name.to_owned(),
-            });
+            return Err(unknown_hold(name));
         }
-        self.set_state(next)?;
-        self.run_waiting(record)
+        self.set_state(next)
     }
 
     /// Runs the requests that wait, as far as the holds allow, and forgets those that are complete.
@@ -270,15 +330,71 @@ impl Vault {
     ) -> Result<Vec<(String, Erasure)>, VaultError> {
         let mut done = Vec::new();
         for waiting in self.state.waiting.clone() {
-            let erasure = self.run(&waiting, Some(record))?;
-            if erasure.held == 0 {
-                let mut next = self.state.clone();
-                next.waiting.retain(|other| other.id != waiting.id);
-                self.set_state(next)?;
-            }
-            done.push((waiting.id, erasure));
+            done.extend(
+                self.run_one(&waiting.id, record)?
+                    .map(|erasure| (waiting.id, erasure)),
+            );
         }
         Ok(done)
+    }
+
+    /// Runs one of the requests that [wait](Self::waiting), as far as the holds allow, and forgets
+    /// it if it is complete. Returns `None` if no such request waits.
+    ///
+    /// # Errors
+    /// As [`erase`](Self::erase).
+    pub fn run_one(
+        &mut self,
+        id: &str,
+        record: &mut Record<'_>,
+    ) -> Result<Option<Erasure>, VaultError> {
+        let waiting = self.state.waiting.iter().find(|waiting| waiting.id == id);
+        let Some(waiting) = waiting.cloned() else {
+            return Ok(None);
+        };
+        let erasure = self.run(&waiting, Some(record))?;
+        if erasure.held == 0 {
+            let mut next = self.state.clone();
+            next.waiting.retain(|other| other.id != waiting.id);
+            self.set_state(next)?;
+        }
+        Ok(Some(erasure))
+    }
+
+    /// The caller's notes: each a name and a text.
+    pub fn notes(&self) -> impl Iterator<Item = (&str, &str)> {
+        let notes = self.state.notes.iter();
+        notes.map(|(name, text)| (name.as_str(), text.as_str()))
+    }
+
+    /// Sets or removes a note of the caller, which is sealed together with the holds and the
+    /// waiting requests. Durable when it returns.
+    ///
+    /// # Errors
+    /// [`VaultError::Full`], [`VaultError::Name`], errors of the system.
+    pub fn set_note(&mut self, name: &str, text: Option<&str>) -> Result<(), VaultError> {
+        check_name("a note's name", name)?;
+        let bytes = text.map_or(0, str::len);
+        if bytes > MAX_NOTE_BYTES {
+            return Err(VaultError::Name {
+                what: "a note",
+                bytes,
+                most: MAX_NOTE_BYTES,
+            });
+        }
+        let mut next = self.state.clone();
+        match text {
+            Some(text) => next.notes.insert(name.to_owned(), text.to_owned()),
+            None => next.notes.remove(name),
+        };
+        self.set_state(next)
+    }
+
+    /// The kind of a hold's scope; `None` if there is no such hold.
+    #[must_use]
+    pub fn hold_kind(&self, name: &str) -> Option<HoldKind> {
+        let hold = self.state.holds.iter().find(|hold| hold.name == name);
+        hold.map(Hold::kind)
     }
 
     /// The names of the holds.
@@ -309,7 +425,9 @@ impl Vault {
         self.usable()?;
         let places = self.locate(std::slice::from_ref(session))?;
         let places: Vec<_> = places.into_iter().map(|(_, place)| place).collect();
-        self.hold_of(session, &places)
+        let chosen = self.chosen(session, &places)?;
+        let mut holds = self.holds_of(&[chosen])?;
+        Ok(holds.remove(&chosen.root))
     }
 
     fn set_state(&mut self, next: State) -> Result<(), VaultError> {
@@ -345,33 +463,33 @@ impl Vault {
         mut record: Option<&mut Record<'_>>,
         done: &mut Erasure,
     ) -> Result<(), VaultError> {
-        let listed: BTreeSet<SessionId> = sessions.iter().copied().collect();
-        let parts = self.parts_of(sessions)?.into_iter();
-        let parts = parts.filter(|part| !listed.contains(part));
-        let all: Vec<SessionId> = sessions.iter().copied().chain(parts).collect();
-        for chunk in all.chunks(ERASE_SESSIONS) {
+        for chunk in sessions.chunks(ERASE_SESSIONS) {
             let mut places: BTreeMap<usize, Vec<(u64, u32)>> = BTreeMap::new();
             for (at, place) in self.locate(chunk)? {
                 places.entry(at).or_default().push(place);
             }
-            let mut erase = Vec::new();
+            let owners: BTreeSet<usize> = {
+                let owned = self.locate_by(Kind::Owner, chunk)?;
+                owned.into_iter().map(|(at, _)| at).collect()
+            };
+            let (mut chosen, mut unknown) = (Vec::new(), BTreeSet::new());
             for (at, session) in chunk.iter().enumerate() {
                 let rows = places.get(&at).map_or(&[][..], Vec::as_slice);
-                if rows.is_empty() && self.tombstones.contains(session)? {
+                let has_rows = !rows.is_empty() || owners.contains(&at);
+                if !has_rows && self.tombstones.contains(session)? {
                     done.already = done.already.saturating_add(1);
-                } else if let Some(hold) = self.hold_of(session, rows)? {
-                    done.held = done.held.saturating_add(1);
-                    done.holds.insert(hold);
-                } else {
-                    let count = if rows.is_empty() {
-                        &mut done.unknown
-                    } else {
-                        &mut done.erased
-                    };
-                    *count = count.saturating_add(1);
-                    erase.push(*session);
+                    continue;
                 }
+                if !has_rows {
+                    unknown.insert(*session);
+                }
+                chosen.push(self.chosen(session, rows)?);
             }
+            let erase = self.without_held(&chosen, done)?;
+            let unknown = erase.iter().filter(|id| unknown.contains(*id)).count();
+            let known = erase.len().saturating_sub(unknown);
+            done.unknown = done.unknown.saturating_add(wide(unknown));
+            done.erased = done.erased.saturating_add(wide(known));
             if let Some(record) = record.as_deref_mut() {
                 self.record_and_destroy(&erase, record)?;
             }
@@ -379,31 +497,79 @@ impl Vault {
         Ok(())
     }
 
-    /// The hold that keeps a session with these rows.
-    fn hold_of(
-        &self,
-        session: &SessionId,
-        rows: &[(u64, u32)],
-    ) -> Result<Option<String>, VaultError> {
-        if self.state.holds.is_empty() {
-            return Ok(None);
-        }
-        for (segment, row) in rows {
-            let hold = match self.read(*segment, *row)? {
-                Read::Row(row) => self.state.held(session, Some(&row)),
-                Read::Damaged => self.state.held(session, None),
-                Read::Erased => None,
-            };
-            if let Some(hold) = hold {
-                return Ok(Some(hold.to_owned()));
+    /// A session to erase, which has these rows.
+    fn chosen(&self, session: &SessionId, rows: &[(u64, u32)]) -> Result<Chosen, VaultError> {
+        let mut root = *session;
+        if !self.state.holds.is_empty() {
+            for (segment, row) in rows {
+                if let Read::Row(row) = self.read(*segment, *row)? {
+                    root = row.owner.unwrap_or(root);
+                }
             }
         }
-        // Without a row, only a hold that lists the session covers it.
-        let nobody = Row::nobody(*session);
-        let listed = rows
-            .is_empty()
-            .then(|| self.state.held(session, Some(&nobody)));
-        Ok(listed.flatten().map(ToOwned::to_owned))
+        Ok(Chosen {
+            session: *session,
+            root,
+        })
+    }
+
+    /// The sessions that no hold keeps. The others are counted.
+    fn without_held(
+        &self,
+        chosen: &[Chosen],
+        done: &mut Erasure,
+    ) -> Result<Vec<SessionId>, VaultError> {
+        let holds = self.holds_of(chosen)?;
+        let mut erase = Vec::new();
+        for one in chosen {
+            if let Some(hold) = holds.get(&one.root) {
+                done.held = done.held.saturating_add(1);
+                done.holds.insert(hold.clone());
+            } else {
+                erase.push(one.session);
+            }
+        }
+        Ok(erase)
+    }
+
+    /// A hold that keeps each family, by its root. A hold of one row keeps the whole family: all
+    /// rows that a session owns are erased together with it.
+    fn holds_of(&self, chosen: &[Chosen]) -> Result<BTreeMap<SessionId, String>, VaultError> {
+        let mut holds = BTreeMap::new();
+        if self.state.holds.is_empty() {
+            return Ok(holds);
+        }
+        let roots: BTreeSet<SessionId> = chosen.iter().map(|one| one.root).collect();
+        let roots: Vec<SessionId> = roots.into_iter().collect();
+        let mut has_row = BTreeSet::new();
+        for kind in [Kind::Session, Kind::Owner] {
+            for (at, (segment, row)) in self.locate_by(kind, &roots)? {
+                let Some(root) = roots.get(at) else { continue };
+                has_row.insert(*root);
+                if holds.contains_key(root) {
+                    continue;
+                }
+                let hold = match self.read(segment, row)? {
+                    Read::Row(row) => self.state.held(&row.session, Some(&row)),
+                    Read::Damaged => self.state.held(root, None),
+                    Read::Erased => None,
+                };
+                holds.extend(hold.map(|hold| (*root, hold.to_owned())));
+            }
+        }
+        for root in roots {
+            // Without a row, only a hold that lists the session covers it.
+            if holds.contains_key(&root) {
+                continue;
+            }
+            let hold = match has_row.contains(&root) {
+                true => self.state.lists(&root),
+                false => self.state.held(&root, Some(&Row::nobody(root))),
+            };
+            let hold = hold.map(ToOwned::to_owned);
+            holds.extend(hold.map(|hold| (root, hold)));
+        }
+        Ok(holds)
     }
 
     fn erase_target(
@@ -415,29 +581,26 @@ impl Vault {
     ) -> Result<(), VaultError> {
         let mut from = Some(Position::default());
         while let Some(at) = from.take() {
-            let mut erase = Vec::new();
+            let mut chosen = Vec::new();
             self.walk(target, at, &mut |at, read| {
                 if at >= until {
                     return Ok(ControlFlow::Break(()));
                 }
-                if erase.len() >= ERASE_SESSIONS {
+                if chosen.len() >= ERASE_SESSIONS {
                     from = Some(at);
                     return Ok(ControlFlow::Break(()));
                 }
                 match read()? {
-                    Read::Row(row) if target.matches(&row) => {
-                        if let Some(hold) = self.state.held(&row.session, Some(&row)) {
-                            done.held = done.held.saturating_add(1);
-                            done.holds.insert(hold.to_owned());
-                        } else {
-                            erase.push(row.session);
-                        }
-                    }
+                    Read::Row(row) if target.matches(&row) => chosen.push(Chosen {
+                        session: row.session,
+                        root: row.owner.unwrap_or(row.session),
+                    }),
                     Read::Row(_) | Read::Erased => {}
                     Read::Damaged => done.damaged = done.damaged.saturating_add(1),
                 }
                 Ok(ControlFlow::Continue(()))
             })?;
+            let erase = self.without_held(&chosen, done)?;
             done.erased = done.erased.saturating_add(wide(erase.len()));
             if let Some(record) = record.as_deref_mut() {
                 self.record_and_destroy(&erase, record)?;
@@ -446,6 +609,7 @@ impl Vault {
         Ok(())
     }
 
+    /// Records the sessions and the rows that they own, and destroys them.
     fn record_and_destroy(
         &mut self,
         sessions: &[SessionId],
@@ -456,8 +620,21 @@ impl Vault {
         }
         // An erasure that could not be done must not be recorded.
         self.writable()?;
-        record(sessions).map_err(VaultError::Record)?;
-        self.destroy(sessions)
+        // What a session owns is recorded first, because it is destroyed together with it.
+        let mut all = Vec::new();
+        for (_, (segment, row)) in self.locate_by(Kind::Owner, sessions)? {
+            if let Read::Row(row) = self.read(segment, row)? {
+                all.push(row.session);
+            }
+        }
+        all.extend_from_slice(sessions);
+        let mut seen = HashSet::new();
+        all.retain(|session| seen.insert(*session));
+        for chunk in all.chunks(ERASE_SESSIONS) {
+            record(chunk).map_err(VaultError::Record)?;
+            self.destroy(chunk)?;
+        }
+        Ok(())
     }
 
     /// Erases all that the vault has of these sessions.
@@ -499,8 +676,10 @@ impl Vault {
     /// Erases sessions, and the rows at these positions.
     fn finish(&mut self, sessions: &[SessionId], mut places: Places) -> Result<(), VaultError> {
         self.tombstones.add(sessions)?;
-        for (_, (segment, row)) in self.locate(sessions)? {
-            places.entry(segment).or_default().insert(row);
+        for kind in [Kind::Session, Kind::Owner] {
+            for (_, (segment, row)) in self.locate_by(kind, sessions)? {
+                places.entry(segment).or_default().insert(row);
+            }
         }
         self.destroy_places(&places)?;
         self.disk.remove(disk::ERASING)?;
@@ -529,5 +708,11 @@ impl Vault {
             self.disk.sync_dir()?;
         }
         Ok(())
+    }
+}
+
+fn unknown_hold(name: &str) -> VaultError {
+    VaultError::UnknownHold {
+        name: name.to_owned(),
     }
 }

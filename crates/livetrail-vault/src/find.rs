@@ -56,6 +56,8 @@ pub struct Opening {
     pub app: String,
     /// The record's time, in milliseconds since 1970.
     pub time_ms: u64,
+    /// The session whose record it belongs to, if it has an identifier of its own.
+    pub owner: Option<SessionId>,
     /// The bytes of the opening; wiped when dropped.
     pub opening: Zeroizing<Vec<u8>>,
 }
@@ -73,6 +75,7 @@ impl From<Row> for Opening {
             kind: row.kind,
             app: row.app,
             time_ms: row.time_ms,
+            owner: row.owner,
             opening: row.opening,
         }
     }
@@ -162,9 +165,8 @@ impl Vault {
     /// Errors of the system, or damage.
     pub fn parts_of(&self, sessions: &[SessionId]) -> Result<Vec<SessionId>, VaultError> {
         self.usable()?;
-        let tokens = sessions.iter().map(|session| self.keys.owner(session));
         let mut parts = BTreeSet::new();
-        for (_, (segment, row)) in self.locate_tokens(Kind::UserAgent, tokens)? {
+        for (_, (segment, row)) in self.locate_by(Kind::Owner, sessions)? {
             if let Read::Row(row) = self.read(segment, row)? {
                 parts.insert(row.session);
             }
@@ -217,17 +219,17 @@ impl Vault {
     /// Where the rows of these sessions are, with the session's number in the slice. Also finds
     /// rows whose key is overwritten but whose tokens still exist.
     pub(crate) fn locate(&self, sessions: &[SessionId]) -> Result<Vec<Located>, VaultError> {
-        let token = |session: &SessionId| self.keys.token(Kind::Session, session);
-        self.locate_tokens(Kind::Session, sessions.iter().map(token))
+        self.locate_by(Kind::Session, sessions)
     }
 
-    /// Where the rows with these tokens are, with the token's number.
-    fn locate_tokens(
+    /// The same for the rows that these sessions are, or the rows that they own.
+    pub(crate) fn locate_by(
         &self,
         kind: Kind,
-        tokens: impl Iterator<Item = Token>,
+        sessions: &[SessionId],
     ) -> Result<Vec<Located>, VaultError> {
-        let mut wanted: Vec<(Token, usize)> = tokens.zip(0..).collect();
+        let token = |session: &SessionId| self.keys.token(kind, session);
+        let mut wanted: Vec<(Token, usize)> = sessions.iter().map(token).zip(0..).collect();
         wanted.sort_unstable();
         let mut found = Vec::new();
         for (number, full) in &self.full {

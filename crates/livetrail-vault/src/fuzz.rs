@@ -96,6 +96,7 @@ mod tests {
                 principal: Some("a"),
                 peer: None,
                 user_agent: None,
+                stream: None,
                 owner: None,
                 opening: &[number; 40],
             };

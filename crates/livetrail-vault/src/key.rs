@@ -25,6 +25,9 @@ type HmacSha256 = Hmac<Sha256>;
 /// 96 bits of a keyed hash. It cannot be guessed without the vault's key.
 pub(crate) type Token = [u8; 12];
 
+/// The number of kinds of tokens.
+pub(crate) const KINDS: usize = 7;
+
 /// What a token is made of. The order is that of the sections of an index file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
@@ -35,15 +38,21 @@ pub(crate) enum Kind {
     Near,
     /// IPv4 /16, IPv6 /48.
     Wide,
+    /// The session whose record the row belongs to.
+    Owner,
+    /// An application and a stream in it.
+    Stream,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 5] = [
+    pub(crate) const ALL: [Self; KINDS] = [
         Self::Session,
         Self::Principal,
         Self::UserAgent,
         Self::Near,
         Self::Wide,
+        Self::Owner,
+        Self::Stream,
     ];
 
     const fn label(self) -> &'static [u8] {
@@ -53,6 +62,8 @@ impl Kind {
             Self::UserAgent => b"user agent",
             Self::Near => b"near network",
             Self::Wide => b"wide network",
+            Self::Owner => b"owner",
+            Self::Stream => b"stream",
         }
     }
 }
@@ -114,7 +125,7 @@ fn finish(mac: HmacSha256) -> Zeroizing<[u8; 32]> {
 /// Everything derived from the key.
 #[derive(Clone)]
 pub(crate) struct Keys {
-    tokens: [HmacSha256; 5],
+    tokens: [HmacSha256; KINDS],
     row: HmacSha256,
     state: HmacSha256,
     check: HmacSha256,
@@ -163,13 +174,15 @@ impl Keys {
     }
 
     pub(crate) fn token(&self, kind: Kind, value: &[u8]) -> Token {
-        let [session, principal, user_agent, near, wide] = &self.tokens;
+        let [session, principal, user_agent, near, wide, owner, stream] = &self.tokens;
         let mut mac = match kind {
             Kind::Session => session,
             Kind::Principal => principal,
             Kind::UserAgent => user_agent,
             Kind::Near => near,
             Kind::Wide => wide,
+            Kind::Owner => owner,
+            Kind::Stream => stream,
         }
         .clone();
         mac.update(value);
@@ -192,11 +205,10 @@ impl Keys {
         finish(mac)
     }
 
-    /// Takes the place of the user agent in a row that is a part of this session.
-    pub(crate) fn owner(&self, session: &[u8; 16]) -> Token {
-        let mut value = b"\0part of\0".to_vec();
-        value.extend_from_slice(session);
-        self.token(Kind::UserAgent, &value)
+    /// An application's name has no zero byte.
+    pub(crate) fn stream(&self, app: &str, name: &str) -> Token {
+        let value = [app.as_bytes(), b"\0", name.as_bytes()].concat();
+        self.token(Kind::Stream, &value)
     }
 
     /// White space around a user agent is not part of it.

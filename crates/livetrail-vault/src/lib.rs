@@ -11,7 +11,7 @@
 //! | keeping rows | [`Vault::insert`], [`Vault::insert_missing`], [`NewRow`] |
 //! | finding rows | [`Vault::get`], [`Vault::find`], [`Query`] |
 //! | erasing | [`Vault::erase`], [`Vault::dry_run`], [`Vault::expire`], [`Vault::replay`] |
-//! | holds | [`Vault::set_hold`], [`Vault::lift_hold`], [`Vault::run_waiting`] |
+//! | holds | [`Vault::set_hold`], [`Vault::lift_hold`], [`Vault::run_waiting`], [`Vault::held_sessions`] |
 //! | back-ups, checks | [`Vault::copy_to`], [`Vault::check`], [`Vault::repair`] |
 //! | openings in a write-ahead log | [`sealed`] |
 //!
@@ -31,6 +31,7 @@
 //!     principal: Some("alice"),
 //!     peer: Some("192.0.2.7".parse()?),
 //!     user_agent: None,
+//!     stream: None,
 //!     owner: None,
 //!     opening: b"{}",
 //! }])?;
@@ -171,6 +172,7 @@ mod find;
 mod format;
 mod fuzz;
 mod key;
+mod message;
 mod refusals;
 pub mod sealed;
 mod segment;
@@ -187,8 +189,10 @@ pub use error::VaultError;
 pub use find::{MAX_PAGE_ROWS, Opening, Page, Position};
 pub use format::row::{MAX_APP_BYTES, MAX_OPENING_BYTES, RowKind, SessionId};
 pub use key::MasterKey;
-pub use selection::{HoldScope, Query, Request, Retention, Selection, Subject};
-pub use state::{MAX_HOLDS, MAX_LISTED_SESSIONS, MAX_NAME_BYTES, MAX_WAITING};
+pub use selection::{HoldKind, HoldScope, Query, Request, Retention, Selection, Subject};
+pub use state::{
+    MAX_HOLDS, MAX_LISTED_SESSIONS, MAX_NAME_BYTES, MAX_NOTE_BYTES, MAX_NOTES, MAX_WAITING,
+};
 pub use vault::{Inserted, KEY_FILE, Limits, NewRow, Opened, Options, Status, Vault};
 
 /// Parses any bytes as each of the vault's files: a result, never a panic. For fuzzing.

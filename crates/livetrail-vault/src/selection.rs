@@ -62,12 +62,20 @@ pub struct Request {
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HoldScope {
-    /// These sessions; [`Vault::add_to_hold`](crate::Vault::add_to_hold) adds more.
+    /// These sessions and the rows that they own; [`Vault::add_to_hold`](crate::Vault::add_to_hold)
+    /// adds more.
     Sessions(Vec<SessionId>),
     /// Sessions of this principal.
     Principal(String),
     /// Sessions of this application.
     Application(String),
+    /// Sessions of this stream.
+    Stream {
+        /// The application.
+        app: String,
+        /// The stream's name in it.
+        name: String,
+    },
     /// Sessions that began in this time, in milliseconds since 1970.
     Times {
         /// The first moment.
@@ -76,6 +84,24 @@ pub enum HoldScope {
         until_ms: u64,
     },
     /// Everything.
+    Everything,
+}
+
+/// The kind of a [`HoldScope`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum HoldKind {
+    /// [`HoldScope::Sessions`].
+    Sessions,
+    /// [`HoldScope::Principal`].
+    Principal,
+    /// [`HoldScope::Application`].
+    Application,
+    /// [`HoldScope::Stream`].
+    Stream,
+    /// [`HoldScope::Times`].
+    Times,
+    /// [`HoldScope::Everything`].
     Everything,
 }
 
@@ -232,6 +258,21 @@ impl Target {
         }
     }
 
+    pub(crate) fn with_app(self, app: &str) -> Self {
+        Self {
+            app: Some(app.to_owned()),
+            ..self
+        }
+    }
+
+    pub(crate) fn with_times(self, from_ms: u64, until_ms: u64) -> Self {
+        Self {
+            from_ms,
+            until_ms,
+            ..self
+        }
+    }
+
     pub(crate) fn with_age(self, app: Option<&str>, time_ms: u64) -> Self {
         let ages = match app {
             None => Ages {
@@ -278,7 +319,8 @@ impl Target {
         let token = self.token.is_none_or(|(kind, token)| match kind {
             Kind::Principal => row.principal == Some(token),
             Kind::UserAgent => row.user_agent == Some(token),
-            Kind::Session | Kind::Near | Kind::Wide => true,
+            Kind::Stream => row.stream == Some(token),
+            Kind::Session | Kind::Near | Kind::Wide | Kind::Owner => true,
         });
         let peer = self.network.is_none_or(|(wanted, bits)| {
             let same =

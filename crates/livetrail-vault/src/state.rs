@@ -1,7 +1,10 @@
 //! Holds, and the requests that wait for them: one small sealed file. It contains no name of a
 //! person in clear, and a principal or user agent only as a token.
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
@@ -13,7 +16,7 @@ use crate::{
     find::Position,
     format::row::{Row, SessionId},
     key::{Keys, Kind, Token},
-    selection::{HoldScope, Request, Selection, Subject, Target},
+    selection::{HoldKind, HoldScope, Request, Selection, Subject, Target},
 };
 
 /// The maximum number of holds.
@@ -24,6 +27,12 @@ pub const MAX_WAITING: usize = 1024;
 
 /// The maximum number of sessions that all holds and waiting requests list.
 pub const MAX_LISTED_SESSIONS: usize = 262_144;
+
+/// The maximum number of notes of the caller.
+pub const MAX_NOTES: usize = 1024;
+
+/// The maximum number of bytes of a note.
+pub const MAX_NOTE_BYTES: usize = 1024;
 
 /// The longest name of a hold or a request.
 pub const MAX_NAME_BYTES: usize = 255;
@@ -36,12 +45,19 @@ pub(crate) struct State {
     pub(crate) waiting: Vec<Waiting>,
     /// The erasures of the log's entries before this one were replayed.
     pub(crate) replayed: u64,
+    /// Texts of the caller.
+    #[serde(default)]
+    pub(crate) notes: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Hold {
     pub(crate) name: String,
     scope: Scope,
+    /// The caller has listed the sessions before this position: see
+    /// [`Vault::held_sessions`](crate::Vault::held_sessions).
+    #[serde(default)]
+    pub(crate) listed: Position,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -49,6 +65,7 @@ enum Scope {
     Sessions(BTreeSet<u128>),
     Principal(Token),
     Application(String),
+    Stream(Token),
     Times { from_ms: u64, until_ms: u64 },
     Everything,
 }
@@ -121,12 +138,14 @@ impl Hold {
                 HoldScope::Sessions(sessions) => Scope::Sessions(numbers(sessions)),
                 HoldScope::Principal(name) => Scope::Principal(keys.principal(name)),
                 HoldScope::Application(app) => Scope::Application(app.clone()),
+                HoldScope::Stream { app, name } => Scope::Stream(keys.stream(app, name)),
                 HoldScope::Times { from_ms, until_ms } => Scope::Times {
                     from_ms: *from_ms,
                     until_ms: *until_ms,
                 },
                 HoldScope::Everything => Scope::Everything,
             },
+            listed: Position::default(),
         })
     }
 
@@ -141,6 +160,31 @@ impl Hold {
         }
     }
 
+    /// The kind of its scope.
+    pub(crate) const fn kind(&self) -> HoldKind {
+        match self.scope {
+            Scope::Sessions(_) => HoldKind::Sessions,
+            Scope::Principal(_) => HoldKind::Principal,
+            Scope::Application(_) => HoldKind::Application,
+            Scope::Stream(_) => HoldKind::Stream,
+            Scope::Times { .. } => HoldKind::Times,
+            Scope::Everything => HoldKind::Everything,
+        }
+    }
+
+    /// The rows that it covers; `None` if it lists sessions.
+    pub(crate) fn target(&self) -> Option<Target> {
+        let all = Target::default();
+        Some(match &self.scope {
+            Scope::Sessions(_) => return None,
+            Scope::Principal(token) => all.with_token(Kind::Principal, *token),
+            Scope::Application(app) => all.with_app(app),
+            Scope::Stream(token) => all.with_token(Kind::Stream, *token),
+            Scope::Times { from_ms, until_ms } => all.with_times(*from_ms, *until_ms),
+            Scope::Everything => all,
+        })
+    }
+
     /// Whether it covers the session. A row that cannot be read may be covered by any hold that
     /// does not list sessions.
     fn covers(&self, session: &SessionId, row: Option<&Row>) -> bool {
@@ -148,6 +192,7 @@ impl Hold {
             Scope::Sessions(held) => held.contains(&u128::from_be_bytes(*session)),
             Scope::Principal(token) => row.is_none_or(|row| row.principal.as_ref() == Some(token)),
             Scope::Application(app) => row.is_none_or(|row| row.app == *app),
+            Scope::Stream(token) => row.is_none_or(|row| row.stream.as_ref() == Some(token)),
             Scope::Times { from_ms, until_ms } => {
                 row.is_none_or(|row| (*from_ms..*until_ms).contains(&row.time_ms))
             }
@@ -163,6 +208,14 @@ impl State {
         hold.map(|hold| hold.name.as_str())
     }
 
+    /// The name of the first hold that lists the session.
+    pub(crate) fn lists(&self, session: &SessionId) -> Option<&str> {
+        let number = u128::from_be_bytes(*session);
+        let lists =
+            |hold: &&Hold| matches!(&hold.scope, Scope::Sessions(held) if held.contains(&number));
+        self.holds.iter().find(lists).map(|hold| hold.name.as_str())
+    }
+
     /// Checks the bounds.
     pub(crate) fn check(&self) -> Result<(), VaultError> {
         let full = |what, most| Err(VaultError::Full { what, most });
@@ -171,6 +224,9 @@ impl State {
         }
         if self.waiting.len() > MAX_WAITING {
             return full("waiting requests", MAX_WAITING);
+        }
+        if self.notes.len() > MAX_NOTES {
+            return full("notes", MAX_NOTES);
         }
         let held = self.holds.iter().map(|hold| match &hold.scope {
             Scope::Sessions(sessions) => sessions.len(),

@@ -130,9 +130,10 @@ pub struct NewRow<'a> {
     pub peer: Option<IpAddr>,
     /// The user agent, to find the row by, without white space around it.
     pub user_agent: Option<&'a str>,
-    /// The session that the row is a part of, if it is not the row of the session itself. The row
-    /// is erased together with this session, and is not kept after that. Such a row is not found
-    /// by its user agent.
+    /// The stream in the application, for holds.
+    pub stream: Option<&'a str>,
+    /// The session whose record this is, if the row has an identifier of its own. Erasing or
+    /// holding that session erases or holds the row.
     pub owner: Option<SessionId>,
     /// The opening: bytes that the vault does not interpret, at most [`MAX_OPENING_BYTES`].
     pub opening: &'a [u8],
@@ -457,11 +458,10 @@ impl Vault {
             kind: new.kind,
             app: new.app.to_owned(),
             principal: new.principal.map(|name| self.keys.principal(name)),
-            user_agent: match new.owner.filter(|owner| *owner != new.session) {
-                Some(owner) => Some(self.keys.owner(&owner)),
-                None => new.user_agent.map(|name| self.keys.user_agent(name)),
-            },
+            user_agent: new.user_agent.map(|name| self.keys.user_agent(name)),
             peer: new.peer.map(|peer| peer.to_canonical()),
+            stream: new.stream.map(|name| self.keys.stream(new.app, name)),
+            owner: new.owner.filter(|owner| *owner != new.session),
             opening: Zeroizing::new(new.opening.to_vec()),
         }
     }

@@ -35,6 +35,7 @@ fn row(number: u32, opening: &[u8]) -> NewRow<'_> {
         principal: Some("zacharias.canary"),
         peer: Some("203.0.113.77".parse().unwrap()),
         user_agent: Some("CanaryPlayer/9.9"),
+        stream: None,
         owner: None,
         opening,
     }

@@ -2,8 +2,8 @@
 //! and keys, and rewritten whole when rows are erased, without their tokens.
 //!
 //! ```text
-//! header   "LTVIDX01" │ segment u64 │ rows u32 │ live u32 │ refusals u32 │ app bytes u32
-//!          │ tokens of each kind 5 × u32 │ oldest_ms u64 │ crc32c u32                    64 bytes
+//! header   "LTVIDX02" │ segment u64 │ rows u32 │ live u32 │ refusals u32 │ app bytes u32
+//!          │ tokens of each kind 7 × u32 │ oldest_ms u64 │ zeros(8) │ crc32c u32         80 bytes
 //! rows     16 bytes each: offset in units of 32 u32 │ app u16 │ flags u16 │ time_ms u64
 //! apps     u8 1 + len, and the bytes, each; zeros up to a multiple of 16
 //! tokens   for each kind, sorted, 16 bytes each: token(12) │ row u32
@@ -14,11 +14,11 @@
 //! Flag 1 is a refusal. Flag 2: the row could not be read when the file was written.
 
 use super::{Read, count, narrow, wide};
-use crate::key::{Kind, Token};
+use crate::key::{KINDS, Kind, Token};
 
-pub(crate) const HEADER_BYTES: usize = 64;
+pub(crate) const HEADER_BYTES: usize = 80;
 pub(crate) const ENTRY_BYTES: u64 = 16;
-const FILE: [u8; 8] = *b"LTVIDX01";
+const FILE: [u8; 8] = *b"LTVIDX02";
 const REFUSAL: u16 = 1;
 const UNREADABLE: u16 = 2;
 
@@ -44,7 +44,7 @@ pub(crate) struct Head {
     pub(crate) live: u32,
     pub(crate) refusals: u32,
     pub(crate) app_bytes: u32,
-    pub(crate) pairs: [u32; 5],
+    pub(crate) pairs: [u32; KINDS],
     pub(crate) oldest_ms: u64,
 }
 
@@ -58,12 +58,13 @@ impl Head {
         let segment = read.u64()?;
         let (rows, live, refusals, app_bytes) =
             (read.u32()?, read.u32()?, read.u32()?, read.u32()?);
-        let mut pairs = [0; 5];
+        let mut pairs = [0; KINDS];
         for number in &mut pairs {
             *number = read.u32()?;
         }
         let oldest_ms = read.u64()?;
-        if read.u32()? != crc32c::crc32c(whole.get(..60)?) || live > rows {
+        let zeros = read.u64()?;
+        if read.u32()? != crc32c::crc32c(whole.get(..76)?) || zeros != 0 || live > rows {
             return None;
         }
         Some(Self {
@@ -85,6 +86,7 @@ impl Head {
             bytes.extend_from_slice(&number.to_be_bytes());
         }
         bytes.extend_from_slice(&self.oldest_ms.to_be_bytes());
+        bytes.extend_from_slice(&[0; 8]);
         let sum = crc32c::crc32c(&bytes);
         bytes.extend_from_slice(&sum.to_be_bytes());
         bytes
@@ -113,7 +115,7 @@ impl Head {
 
     /// The length of the whole file.
     pub(crate) fn file_bytes(&self) -> u64 {
-        let (at, pairs) = self.section(Kind::Wide);
+        let (at, pairs) = self.section(Kind::Stream);
         at.saturating_add(u64::from(pairs).saturating_mul(ENTRY_BYTES))
             .saturating_add(4)
     }
@@ -155,7 +157,7 @@ pub(crate) struct Index {
     pub(crate) entries: Vec<Entry>,
     pub(crate) apps: Vec<String>,
     /// Sorted, for each kind.
-    pub(crate) pairs: [Vec<Pair>; 5],
+    pub(crate) pairs: [Vec<Pair>; KINDS],
 }
 
 impl Index {
@@ -268,6 +270,8 @@ mod tests {
                 vec![([5; 12], 1)],
                 vec![],
                 vec![([0; 12], 0), ([9; 12], 2)],
+                vec![([7; 12], 1)],
+                vec![],
             ],
         }
     }

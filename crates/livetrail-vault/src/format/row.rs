@@ -10,7 +10,8 @@
 //! batch   the first row of the batch that wrote this one. All rows before it were synced.
 //!
 //! sealed  version u8 = 1 │ time_ms u64 │ kind u8 │ app u8 len + bytes │ flags u8
-//!         │ principal token(12)? │ user agent token(12)? │ peer(4 or 16)? │ opening
+//!         │ principal token(12)? │ user agent token(12)? │ peer(4 or 16)?
+//!         │ stream token(12)? │ owner(16)? │ opening
 //! ```
 //!
 //! Headers begin at multiples of 32, so each is within one sector, and replacing it is atomic.
@@ -67,7 +68,20 @@ pub(crate) struct Row {
     pub(crate) principal: Option<Token>,
     pub(crate) user_agent: Option<Token>,
     pub(crate) peer: Option<IpAddr>,
+    pub(crate) stream: Option<Token>,
+    pub(crate) owner: Option<SessionId>,
     pub(crate) opening: Zeroizing<Vec<u8>>,
+}
+
+/// The bits of `flags`.
+mod flag {
+    pub(super) const PRINCIPAL: u8 = 1;
+    pub(super) const USER_AGENT: u8 = 2;
+    pub(super) const V4: u8 = 4;
+    pub(super) const V6: u8 = 8;
+    pub(super) const STREAM: u8 = 16;
+    pub(super) const OWNER: u8 = 32;
+    pub(super) const ALL: u8 = 63;
 }
 
 impl Row {
@@ -81,6 +95,8 @@ impl Row {
             principal: None,
             user_agent: None,
             peer: None,
+            stream: None,
+            owner: None,
             opening: Zeroizing::default(),
         }
     }
@@ -94,6 +110,9 @@ impl Row {
             tokens.push((Kind::Near, keys.network(Kind::Near, peer)));
             tokens.push((Kind::Wide, keys.network(Kind::Wide, peer)));
         }
+        let owner = self.owner.as_ref();
+        tokens.extend(owner.map(|owner| (Kind::Owner, keys.token(Kind::Owner, owner))));
+        tokens.extend(self.stream.map(|token| (Kind::Stream, token)));
         tokens
     }
 
@@ -111,12 +130,17 @@ impl Row {
         plain.extend(self.app.bytes().take(MAX_APP_BYTES));
         let peer = match self.peer {
             None => 0,
-            Some(IpAddr::V4(_)) => 4,
-            Some(IpAddr::V6(_)) => 8,
+            Some(IpAddr::V4(_)) => flag::V4,
+            Some(IpAddr::V6(_)) => flag::V6,
         };
-        plain.push(
-            u8::from(self.principal.is_some()) | u8::from(self.user_agent.is_some()) << 1 | peer,
-        );
+        let flags = [
+            (self.principal.is_some(), flag::PRINCIPAL),
+            (self.user_agent.is_some(), flag::USER_AGENT),
+            (self.stream.is_some(), flag::STREAM),
+            (self.owner.is_some(), flag::OWNER),
+        ];
+        let set = flags.iter().filter(|(is_set, _)| *is_set);
+        plain.push(set.fold(peer, |flags, (_, flag)| flags | flag));
         plain.extend(self.principal.iter().flatten());
         plain.extend(self.user_agent.iter().flatten());
         match self.peer {
@@ -124,6 +148,8 @@ impl Row {
             Some(IpAddr::V4(address)) => plain.extend_from_slice(&address.octets()),
             Some(IpAddr::V6(address)) => plain.extend_from_slice(&address.octets()),
         }
+        plain.extend(self.stream.iter().flatten());
+        plain.extend(self.owner.iter().flatten());
         plain.extend_from_slice(&self.opening);
         plain
     }
@@ -143,21 +169,35 @@ impl Row {
         let app_len = usize::from(read.u8()?);
         let app = str::from_utf8(read.take(app_len)?).ok()?.to_owned();
         let flags = read.u8()?;
-        let principal = if flags & 1 == 0 {
-            None
-        } else {
+        if flags & !flag::ALL != 0 {
+            return None;
+        }
+        let has = |flag: u8| flags & flag != 0;
+        let principal = if has(flag::PRINCIPAL) {
             Some(read.array()?)
-        };
-        let user_agent = if flags & 2 == 0 {
-            None
         } else {
-            Some(read.array()?)
+            None
         };
-        let peer = match flags & !3 {
-            0 => None,
-            4 => Some(IpAddr::from(read.array::<4>()?)),
-            8 => Some(IpAddr::from(read.array::<16>()?)),
-            _ => return None,
+        let user_agent = if has(flag::USER_AGENT) {
+            Some(read.array()?)
+        } else {
+            None
+        };
+        let peer = match (has(flag::V4), has(flag::V6)) {
+            (false, false) => None,
+            (true, false) => Some(IpAddr::from(read.array::<4>()?)),
+            (false, true) => Some(IpAddr::from(read.array::<16>()?)),
+            (true, true) => return None,
+        };
+        let stream = if has(flag::STREAM) {
+            Some(read.array()?)
+        } else {
+            None
+        };
+        let owner = if has(flag::OWNER) {
+            Some(read.array()?)
+        } else {
+            None
         };
         Some(Self {
             session,
@@ -167,6 +207,8 @@ impl Row {
             principal,
             user_agent,
             peer,
+            stream,
+            owner,
             opening: Zeroizing::new(read.0.to_vec()),
         })
     }
@@ -421,6 +463,8 @@ mod tests {
             principal: Some([1; 12]),
             user_agent: None,
             peer: Some("2001:db8::1".parse().unwrap()),
+            stream: None,
+            owner: None,
             opening: Zeroizing::new(vec![b'x'; opening_bytes]),
         }
     }
@@ -511,11 +555,13 @@ mod tests {
             principal in proptest::option::of(proptest::array::uniform12(0_u8..)),
             user_agent in proptest::option::of(proptest::array::uniform12(0_u8..)),
             peer: Option<IpAddr>,
+            stream in proptest::option::of(proptest::array::uniform12(0_u8..)),
+            owner in proptest::option::of(proptest::array::uniform16(0_u8..)),
             opening in proptest::collection::vec(0_u8.., 0..300),
         ) {
             let kind = if refusal { RowKind::Refusal } else { RowKind::Session };
             let opening = Zeroizing::new(opening);
-            let row = Row { session, time_ms, kind, app, principal, user_agent, peer, opening };
+            let row = Row { session, time_ms, kind, app, principal, user_agent, peer, stream, owner, opening };
             let mut file = file_header(1);
             let at = At { segment: 1, row: 0 };
             push_frame(&mut file, at, 0, &keys(), &[3; 32], &row).unwrap();

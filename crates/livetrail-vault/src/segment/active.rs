@@ -16,7 +16,7 @@ use crate::{
         row::{self, At, Row, RowKind},
         slots, wide,
     },
-    key::{Keys, Kind, Token},
+    key::{KINDS, Keys, Kind, Token},
 };
 
 /// Bounds of a segment.
@@ -37,7 +37,7 @@ pub(crate) struct Active {
     pub(super) entries: Vec<Entry>,
     pub(super) live: Vec<bool>,
     pub(super) apps: Apps,
-    pub(super) pairs: [BTreeSet<Pair>; 5],
+    pub(super) pairs: [BTreeSet<Pair>; KINDS],
     /// The rows before this one are synced.
     pub(super) synced: u32,
     pub(super) refusals: u32,

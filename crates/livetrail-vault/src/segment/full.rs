@@ -10,7 +10,7 @@ use crate::{
         index::{self, ENTRY_BYTES, Entry, Head, Index, Pair},
         narrow,
         row::{self, Header},
-        slots,
+        slots, wide,
     },
     key::{Keys, Kind, Token},
 };
@@ -35,7 +35,7 @@ impl Full {
             }
             Err(error) => return Err(error),
         };
-        if file.len()? < 64 {
+        if file.len()? < wide(index::HEADER_BYTES) {
             return Ok(None);
         }
         let bytes = file.read_array::<{ index::HEADER_BYTES }>(0)?;

@@ -75,7 +75,8 @@ fn parts_of_a_session_are_erased_with_it_and_none_is_kept_later() {
         Ok(())
     });
     let done = done.unwrap();
-    assert_eq!((done.erased, done.unknown), (4, 1));
+    assert_eq!((done.erased, done.unknown), (2, 0));
+    noted.sort_unstable();
     assert_eq!(noted, sessions([1, 50, 100, 101, 103]));
     assert_eq!(of(&vault, &many), sessions([102]));
     let late = Made::new(104);

@@ -5,8 +5,10 @@ use std::{sync::Arc, time::Duration};
 use livetrail_clock::ManualClock;
 use livetrail_ledger::{MemStore, SharedStore, Store as _};
 
-use super::{NOW_MS, insert, noting, open, present, request, session, sessions, try_open};
-use crate::{HoldScope, MAX_LISTED_SESSIONS, Retention, Selection, Subject, VaultError, disk};
+use super::{Made, NOW_MS, insert, noting, open, present, request, session, sessions, try_open};
+use crate::{
+    HoldScope, MAX_LISTED_SESSIONS, NewRow, Retention, Selection, Subject, VaultError, disk,
+};
 
 #[test]
 fn a_held_session_stays_and_the_request_runs_when_the_hold_is_lifted() {
@@ -170,4 +172,141 @@ fn lists_are_bounded_and_nothing_is_erased_of_a_request_that_cannot_wait() {
     }
     let twice = vault.set_hold("h", &HoldScope::Everything);
     assert!(matches!(twice, Err(VaultError::Exists { .. })), "{twice:?}");
+}
+
+/// A row that belongs to a later record of session `owner`.
+fn detail<'a>(number: u32, owner: u32, made: &'a Made) -> NewRow<'a> {
+    NewRow {
+        session: session(number),
+        owner: Some(session(owner)),
+        principal: None,
+        user_agent: None,
+        peer: None,
+        time_ms: NOW_MS + 50,
+        ..made.row()
+    }
+}
+
+#[test]
+fn what_a_session_owns_is_erased_held_and_refused_together_with_it() {
+    let mem = MemStore::new();
+    let mut vault = open(&mem);
+    insert(&mut vault, 0..6).unwrap();
+    let made = Made::new(1);
+    let owned = [detail(100, 1, &made), detail(101, 2, &made)];
+    assert_eq!(vault.insert(&owned).unwrap().kept, 2);
+    insert(&mut vault, 6..12).unwrap();
+    assert_eq!(vault.parts_of(&sessions([1])).unwrap(), sessions([100]));
+    let part = vault.get(&session(100)).unwrap().unwrap();
+    assert_eq!(part.owner, Some(session(1)));
+
+    // Each hold of a part keeps the whole, also against an erasure by age of the other part.
+    let times = HoldScope::Times {
+        from_ms: NOW_MS + 50,
+        until_ms: NOW_MS + 51,
+    };
+    let by_name = Selection::Subject(Subject::Principal("name1".into()));
+    for (id, scope) in [
+        ("a", HoldScope::Sessions(sessions([1]))),
+        ("b", HoldScope::Sessions(sessions([100]))),
+        ("c", HoldScope::Principal("name1".into())),
+        ("d", times),
+    ] {
+        vault.set_hold(id, &scope).unwrap();
+        let done = vault.dry_run(&Selection::Sessions(sessions([1, 100])));
+        assert_eq!(done.unwrap().held, 2, "{id}");
+        assert!(vault.held_by(&session(100)).unwrap().is_some(), "{id}");
+        let everything = Selection::OlderThan {
+            app: None,
+            time_ms: NOW_MS + 1_000,
+        };
+        assert!(vault.dry_run(&everything).unwrap().held >= 2, "{id}");
+        vault.lift_hold(id, &mut |_| Ok(())).unwrap();
+    }
+    let mut log = Vec::new();
+    let done = vault
+        .erase(&request("r", by_name), &mut noting(&mut log))
+        .unwrap();
+    assert_eq!(log, sessions([100, 1, 6, 11]));
+    assert_eq!((done.erased, done.held), (3, 0));
+    assert!(vault.get(&session(100)).unwrap().is_none());
+    assert!(vault.get(&session(101)).unwrap().is_some());
+    let late = vault.insert(&[detail(102, 1, &made)]).unwrap();
+    assert_eq!((late.kept, late.erased), (0, 1));
+    assert_eq!(vault.replay(&sessions([2])).unwrap(), 1);
+    assert!(vault.get(&session(101)).unwrap().is_none());
+    assert!(vault.check().unwrap().is_good());
+}
+
+#[test]
+fn a_hold_by_stream_lists_its_sessions_also_those_that_come_later() {
+    let mem = MemStore::new();
+    let mut vault = open(&mem);
+    let all: Vec<Made> = (0..12).map(Made::new).collect();
+    let on = |number: usize, stream| NewRow {
+        stream: Some(stream),
+        ..all[number].row()
+    };
+    vault
+        .insert(&[on(0, "cam"), on(1, "cam"), on(2, "other"), on(4, "cam")])
+        .unwrap();
+    let scope = HoldScope::Stream {
+        app: "app0".into(),
+        name: "cam".into(),
+    };
+    vault.set_hold("h", &scope).unwrap();
+    let (first, next) = vault.held_sessions("h", 1).unwrap();
+    assert_eq!(first, sessions([0]), "session 1 is of another application");
+    vault.set_held_listed("h", next).unwrap();
+    drop(vault);
+    let mut vault = open(&mem);
+    let (second, next) = vault.held_sessions("h", 10).unwrap();
+    assert_eq!(second, sessions([4]));
+    vault.set_held_listed("h", next).unwrap();
+    assert_eq!(vault.held_sessions("h", 10).unwrap().0, sessions([]));
+    vault.insert(&[on(6, "cam"), on(8, "other")]).unwrap();
+    assert_eq!(vault.held_sessions("h", 10).unwrap().0, sessions([6]));
+    let everyone = Selection::Subject(Subject::Anyone);
+    assert_eq!(vault.dry_run(&everyone).unwrap().held, 3);
+    let unknown = vault.held_sessions("x", 1);
+    assert!(matches!(unknown, Err(VaultError::UnknownHold { .. })));
+}
+
+#[test]
+fn each_waiting_request_can_be_run_on_its_own() {
+    let mut vault = open(&MemStore::new());
+    insert(&mut vault, 0..4).unwrap();
+    vault.set_hold("h", &HoldScope::Everything).unwrap();
+    for (id, number) in [("r1", 1), ("r2", 2)] {
+        let one = Selection::Sessions(sessions([number]));
+        vault.erase(&request(id, one), &mut |_| Ok(())).unwrap();
+    }
+    vault.remove_hold("h").unwrap();
+    assert_eq!(present(&vault, 4).len(), 4, "nothing ran");
+    let mut log = Vec::new();
+    let done = vault.run_one("r2", &mut noting(&mut log)).unwrap();
+    assert_eq!(done.map(|done| done.erased), Some(1));
+    assert_eq!((log, vault.waiting()), (sessions([2]), vec!["r1"]));
+    assert!(vault.run_one("r2", &mut |_| Ok(())).unwrap().is_none());
+}
+
+#[test]
+fn notes_and_messages_survive_a_start_and_are_sealed() {
+    let mem = MemStore::new();
+    let mut vault = open(&mem);
+    vault.set_note("erasure 7", Some("canary")).unwrap();
+    vault.set_note("other", Some("x")).unwrap();
+    vault.set_note("other", None).unwrap();
+    let sealed = vault.seal_message(b"canary").unwrap();
+    drop(vault);
+    let state = mem.read(disk::STATE).unwrap();
+    for bytes in [&state, &sealed] {
+        assert!(!bytes.windows(6).any(|window| window == b"canary"));
+    }
+    let mut vault = open(&mem);
+    assert_eq!(vault.notes().collect::<Vec<_>>(), [("erasure 7", "canary")]);
+    assert_eq!(vault.open_message(&sealed).unwrap().as_slice(), b"canary");
+    assert!(open(&MemStore::new()).open_message(&sealed).is_err());
+    let long = vault.set_note("a", Some(&"x".repeat(1_025)));
+    assert!(matches!(long, Err(VaultError::Name { .. })), "{long:?}");
 }

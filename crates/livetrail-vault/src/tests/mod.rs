@@ -89,6 +89,7 @@ impl Made {
             principal: Some(&self.principal),
             peer: Some(self.peer),
             user_agent: Some(&self.user_agent),
+            stream: None,
             owner: None,
             opening: &self.opening,
         }
