@@ -180,6 +180,12 @@ impl SinkWatch {
         }
     }
 
+    /// The entry below which every sink with openings has erased what entries name.
+    #[expect(clippy::unused_self, reason = "no sink has openings yet")]
+    pub(crate) fn erasures_passed(&self) -> u64 {
+        u64::MAX
+    }
+
     /// The state of each sink.
     pub(crate) fn statuses(&self) -> Vec<ReplicaStatus> {
         let followed = self.0.get().into_iter().flatten();

@@ -165,6 +165,12 @@ pub struct TrailView {
     pub(crate) looks: Arc<looked::Looks>,
     /// Its vault.
     personal: Arc<Personal>,
+    /// Its files.
+    pub(crate) store: SharedStore,
+    /// Its directory. `None` for a trail in memory.
+    pub(crate) directory: Option<Arc<Path>>,
+    /// Its legal holds, as far as they are on record.
+    pub(crate) holds: Arc<retain::KnownHolds>,
 }
 
 impl TrailView {
@@ -197,6 +203,12 @@ impl TrailView {
     #[must_use]
     pub const fn personal(&self) -> &Arc<Personal> {
         &self.personal
+    }
+
+    /// The entry below which every sink with openings has erased what entries name. The maximum if
+    /// no sink has openings.
+    pub(crate) fn erasures_passed(&self) -> u64 {
+        self.sinks.erasures_passed()
     }
 
     /// Notifies every sink that its files may have been moved away. Sinks that wait after an error
@@ -293,7 +305,7 @@ impl Trail {
             "the trail is open"
         );
         let sink = Arc::new(sink);
-        let reader = Arc::new(Reader::open(store)?);
+        let reader = Arc::new(Reader::open(store.clone())?);
         vault.erased_again += personal.replay(&reader)?;
         personal.recovered();
         let loss_note = directory
@@ -312,6 +324,9 @@ impl Trail {
             sinks: Arc::default(),
             looks: Arc::default(),
             personal: personal.clone(),
+            store,
+            directory: directory.map(Arc::from),
+            holds: Arc::default(),
         };
         if directory.is_some() {
             tiles::check(view.reader.clone(), view.handle.clone(), view.watch.clone())?;
@@ -405,10 +420,12 @@ impl Trail {
                 None => std::future::pending().await,
             }
         };
+        let requests = personal::serve(pipeline.clone(), self.view());
         let stopping = self.upkeep.stopping();
         self.upkeep.tasks.spawn(async move {
             tokio::select! {
                 () = watched => {}
+                () = requests => {}
                 () = checked => {}
                 () = stopping => {}
             }

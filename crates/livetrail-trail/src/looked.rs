@@ -49,6 +49,8 @@ pub enum Act {
     Read,
     /// Entries were copied out.
     Exported,
+    /// Personal fields were shown.
+    Disclosed,
 }
 
 impl Act {
@@ -56,6 +58,7 @@ impl Act {
         match self {
             Self::Read => AuditAction::AdminRead,
             Self::Exported => AuditAction::AdminExported,
+            Self::Disclosed => AuditAction::AdminDisclosed,
         }
     }
 }
@@ -69,7 +72,7 @@ pub struct Kind {
     pub by: Option<String>,
     /// The protocol on record.
     pub protocol: &'static str,
-    /// How the entries were read, such as `query`.
+    /// How the entries were read, such as `query`. Of a disclosure: its purpose.
     pub what: String,
     /// The hash of the filter, if there is one.
     pub filter: Option<String>,
@@ -141,6 +144,18 @@ impl Looks {
         write(pipeline, self.look(kind, look, self.clock.monotonic()));
     }
 
+    /// Counts that personal fields of this many sessions are shown now, and records it if it is the
+    /// first of its kind. `kind` has [`Act::Disclosed`], and the purpose in `what`, which must name
+    /// nobody.
+    pub fn disclosed(&self, kind: Kind, sessions: u64, pipeline: &AuditPipeline) {
+        let look = Look {
+            ts_ms: self.clock.unix_ms(),
+            count: sessions,
+            entries: None,
+        };
+        write(pipeline, self.look(kind, look, self.clock.monotonic()));
+    }
+
     /// Records the notes of local commands, and the counts that are due. At the end of a boot, all
     /// counts are due.
     pub(crate) fn keep(&self, trail: &Path, pipeline: &AuditPipeline, is_last: bool) {
@@ -172,6 +187,19 @@ impl Looks {
                 };
                 self.look(local(act, Some(note.by), what, filter), look, now)
             }
+            Done::Disclosed {
+                purpose,
+                filter,
+                count,
+            } => {
+                let look = Look {
+                    ts_ms: note.ts_ms,
+                    count,
+                    entries: None,
+                };
+                let kind = local(Act::Disclosed, Some(note.by), purpose, Some(filter));
+                self.look(kind, look, now)
+            }
             Done::Reviewed {
                 first,
                 last,
@@ -200,7 +228,8 @@ impl Looks {
             return None;
         }
         let mut record = record(&kind, look.entries).with_ts_ms(look.ts_ms);
-        if look.count > 1 {
+        // Of a disclosure the count is that of sessions, and always stated.
+        if look.count > 1 || kind.act == Act::Disclosed {
             record = record.with_count(look.count);
         }
         let tally = Tally {
@@ -290,7 +319,11 @@ fn record(kind: &Kind, entries: Option<(u64, u64)>) -> AuditRecord {
         record = record.with_protocol(kind.protocol);
     }
     record.by.clone_from(&kind.by);
-    set(&mut record, "what", Value::Text(kind.what.clone()));
+    let what = match kind.act {
+        Act::Disclosed => "purpose",
+        Act::Read | Act::Exported => "what",
+    };
+    set(&mut record, what, Value::Text(kind.what.clone()));
     if let Some(filter) = &kind.filter {
         set(&mut record, "filter", Value::Text(filter.clone()));
     }
@@ -384,6 +417,32 @@ mod tests {
                 .look(kind("ops", "entries"), at(1, 1), S(122))
                 .is_some()
         );
+    }
+
+    #[test]
+    fn a_disclosure_is_on_record_with_the_number_of_sessions_and_its_purpose() {
+        let looks = Looks::default();
+        let note = |count| Note {
+            ts_ms: 5,
+            by: "local:0".to_owned(),
+            done: Done::Disclosed {
+                purpose: "case 17".to_owned(),
+                filter: livetrail_record::digest_to_base64(&[7; 32]),
+                count,
+            },
+        };
+        let first = looks.noted(note(1), S(1)).expect("a record");
+        assert_eq!(first.action, AuditAction::AdminDisclosed);
+        assert_eq!(
+            (first.count, first.by.as_deref()),
+            (Some(1), Some("local:0"))
+        );
+        let purpose = Value::Text("case 17".to_owned());
+        assert_eq!(first.extra.get("purpose"), Some(&purpose));
+        assert_eq!(first.extra.get("what"), None);
+        assert!(looks.noted(note(40), S(2)).is_none());
+        assert!(looks.noted(note(2), S(3)).is_none());
+        assert_eq!(looks.flush()[0].count, Some(42));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use tokio::runtime::Runtime;
 
 use super::{
     Error, Settings, Trail, TrailView, clock, operations,
+    personal::{Answered, Asked},
     retain::{self, Wanted},
     trail_directory,
 };
@@ -112,6 +113,16 @@ impl Maintenance {
     pub fn confirm_clock(&self, wall_ms: u64) -> Result<(), Error> {
         self.record(operations::clock_confirmed(wall_ms)?)?;
         Ok(clock::keep(&self.directory, wall_ms)?)
+    }
+
+    /// Erases openings, or sets or lifts a hold on them, on record.
+    ///
+    /// # Errors
+    /// It was not done, or not all of it: those of [`erase`](crate::personal::erase()) and
+    /// [`hold`](crate::personal::hold()).
+    pub fn run(&self, asked: &Asked) -> Result<Answered, Error> {
+        let view = self.trail.view();
+        self.runtime.block_on(asked.run(&self.pipeline, &view))
     }
 
     /// Removes entries, on record. Returns how many, and the first entry that is kept.

@@ -3,13 +3,13 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use livetrail_audit::{AuditAction, AuditPipeline, AuditRecord, OpenSession};
 use livetrail_clock::{Clock, SystemClock};
-use livetrail_ledger::{Cursor, LedgerError, Reader, Witness};
+use livetrail_ledger::{Cursor, LedgerError, Reader, Store, Witness, set_hold};
 use livetrail_record::parse_canonical;
 use livetrail_tlog::{Bundle, TILE_WIDTH};
 
@@ -161,17 +161,17 @@ impl Keeper {
         for interval in [&mut prunes, &mut holds] {
             interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         }
-        let mut known = holds_of(&self.view);
+        self.view.holds.begin(&self.view.reader);
         loop {
             tokio::select! {
                 () = &mut stopping => {
-                    record_holds(&self.pipeline, &self.view, &mut known);
+                    record_holds(&self.pipeline, &self.view);
                     self.view.looks.keep(&self.directory, &self.pipeline, true);
                     self.read_clocks(None);
                     return;
                 }
                 _ = holds.tick() => {
-                    record_holds(&self.pipeline, &self.view, &mut known);
+                    record_holds(&self.pipeline, &self.view);
                     self.view.looks.keep(&self.directory, &self.pipeline, false);
                     if let Some(confirmed) = take_confirmation(&self.directory) {
                         self.confirmed(confirmed);
@@ -180,7 +180,7 @@ impl Keeper {
                 }
                 _ = prunes.tick() => {
                     // The end of a hold is recorded before the entries that it held are removed.
-                    record_holds(&self.pipeline, &self.view, &mut known);
+                    record_holds(&self.pipeline, &self.view);
                     self.prune_or_log().await;
                 }
             }
@@ -319,8 +319,61 @@ fn beyond(reader: &Reader, directory: &Path, bytes: u64) -> anyhow::Result<u64> 
     Ok(below.saturating_mul(BUNDLE))
 }
 
-fn holds_of(view: &TrailView) -> Option<BTreeMap<String, u64>> {
-    let cursors = view.reader.cursors().ok()?;
+/// The legal holds of a trail that are on record.
+#[derive(Debug, Default)]
+pub(crate) struct KnownHolds(Mutex<Option<BTreeMap<String, u64>>>);
+
+impl KnownHolds {
+    /// Notes the holds of a start. An operation may have changed some before.
+    fn begin(&self, reader: &Reader) {
+        let mut known = self.lock();
+        if known.is_none() {
+            *known = holds_of(reader);
+        }
+    }
+
+    /// Changes a hold that its caller puts on record.
+    pub(crate) fn change(
+        &self,
+        store: &dyn Store,
+        name: &str,
+        from: Option<u64>,
+    ) -> Result<(), LedgerError> {
+        let mut known = self.lock();
+        set_hold(store, name, from)?;
+        if let Some(known) = known.as_mut() {
+            match from {
+                Some(from) => known.insert(name.to_owned(), from),
+                None => known.remove(name),
+            };
+        }
+        Ok(())
+    }
+
+    /// The holds that changed since the last call, and how: those that commands changed.
+    fn changed(&self, reader: &Reader) -> Vec<(String, Option<u64>)> {
+        let mut known = self.lock();
+        let Some(now) = holds_of(reader) else {
+            return Vec::new();
+        };
+        let before = known.replace(now.clone()).unwrap_or_else(|| now.clone());
+        let lifted = before.keys().filter(|name| !now.contains_key(*name));
+        let lifted = lifted.map(|name| (name.clone(), None));
+        let set = now
+            .iter()
+            .filter(|(name, from)| before.get(*name) != Some(from));
+        let set = set.map(|(name, from)| (name.clone(), Some(*from)));
+        set.chain(lifted).collect()
+    }
+
+    /// Code that holds this lock cannot panic.
+    fn lock(&self) -> MutexGuard<'_, Option<BTreeMap<String, u64>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn holds_of(reader: &Reader) -> Option<BTreeMap<String, u64>> {
+    let cursors = reader.cursors().ok()?;
     let holds = cursors
         .into_iter()
         .filter_map(|(name, cursor)| match cursor {
@@ -330,21 +383,10 @@ fn holds_of(view: &TrailView) -> Option<BTreeMap<String, u64>> {
     Some(holds.collect())
 }
 
-fn record_holds(
-    pipeline: &AuditPipeline,
-    view: &TrailView,
-    known: &mut Option<BTreeMap<String, u64>>,
-) {
-    let Some(now) = holds_of(view) else { return };
-    let before = known.replace(now.clone()).unwrap_or_else(|| now.clone());
-    let set = now
-        .iter()
-        .filter(|(name, from)| before.get(*name) != Some(from));
-    let set = set.map(|(name, from)| (name, Some(*from)));
-    let lifted = before.keys().filter(|name| !now.contains_key(*name));
-    for (name, from) in set.chain(lifted.map(|name| (name, None))) {
+fn record_holds(pipeline: &AuditPipeline, view: &TrailView) {
+    for (name, from) in view.holds.changed(&view.reader) {
         tracing::info!(hold = name, from, "a legal hold was changed");
-        if let Ok(record) = operations::held(name, from)
+        if let Ok(record) = operations::held(&name, from)
             && let Err(error) = pipeline.record(record)
         {
             tracing::error!(hold = name, %error, "the change of a legal hold is not on record");

@@ -1,4 +1,5 @@
-//! Notes of commands for the server's trail: what a local user read, exported or reviewed.
+//! Notes of commands for the server's trail: what a local user read, exported, reviewed, or had
+//! shown of personal fields.
 //!
 //! A command adds a line to `private/looked` of the trail. The running server records it within
 //! seconds. Otherwise the next start records it. The file has at most 1 MiB. Notes beyond this
@@ -41,6 +42,15 @@ pub enum Done {
         what: String,
         /// The hash of its filter.
         filter: Option<String>,
+    },
+    /// Personal fields were shown.
+    Disclosed {
+        /// The reason.
+        purpose: String,
+        /// The hash of the filter.
+        filter: String,
+        /// The number of sessions.
+        count: u64,
     },
     /// A range was reviewed.
     Reviewed {

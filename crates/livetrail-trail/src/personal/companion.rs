@@ -4,7 +4,7 @@
 //! companion  version u8 = 1 │ key u64 │ kind u8 │ row(16) │ sealed
 //! sealed     row(16) │ owner(16) │ kind u8 │ time_ms u64 │ app: u8 length + bytes
 //!            │ peer: u8 length (0, 4 or 16) + bytes │ principal: u16 length + bytes
-//!            │ user agent: u16 length + bytes │ opening, to the end
+//!            │ user agent: u16 length + bytes │ stream: u16 length + bytes │ opening, to the end
 //! ```
 //!
 //! Numbers are big-endian. What is in clear is in the entry, too: the session, and whether it is a
@@ -34,6 +34,8 @@ pub(crate) struct Row {
     pub(crate) peer: Option<IpAddr>,
     pub(crate) principal: String,
     pub(crate) user_agent: String,
+    /// The stream's name, also if the entry has a token in its place. It is for holds.
+    pub(crate) stream: String,
     pub(crate) opening: Vec<u8>,
 }
 
@@ -57,6 +59,7 @@ impl Row {
             let fits = text.len() <= MAX_LOOKUP_BYTES;
             if fits { text } else { "" }.to_owned()
         };
+        let stream = record.stream.as_deref().unwrap_or_default();
         let app = record.app.as_str();
         let peer = record.peer.as_ref();
         Self {
@@ -72,6 +75,7 @@ impl Row {
             peer: peer.and_then(|peer| address(peer.expose())),
             principal: text(&record.principal),
             user_agent: text(&record.user_agent),
+            stream: stream[..stream.floor_char_boundary(MAX_LOOKUP_BYTES)].to_owned(),
             opening: opening.to_json(),
         }
     }
@@ -86,6 +90,7 @@ impl Row {
             principal: Some(self.principal.as_str()).filter(|name| !name.is_empty()),
             peer: self.peer,
             user_agent: Some(self.user_agent.as_str()).filter(|name| !name.is_empty()),
+            stream: Some(self.stream.as_str()).filter(|name| !name.is_empty()),
             owner: Some(self.owner).filter(|owner| *owner != self.id),
             opening: &self.opening,
         }
@@ -110,7 +115,7 @@ impl Row {
                 plain.extend_from_slice(&peer.octets());
             }
         }
-        for text in [&self.principal, &self.user_agent] {
+        for text in [&self.principal, &self.user_agent, &self.stream] {
             let length = u16::try_from(text.len()).unwrap_or(u16::MAX);
             plain.extend_from_slice(&length.to_be_bytes());
             plain.extend_from_slice(text.as_bytes());
@@ -136,7 +141,7 @@ impl Row {
             let length = u16::from_be_bytes(read.array()?);
             read.text(length.into())
         };
-        let (principal, user_agent) = (text()?, text()?);
+        let (principal, user_agent, stream) = (text()?, text()?, text()?);
         Some(Self {
             id,
             owner,
@@ -146,6 +151,7 @@ impl Row {
             peer,
             principal,
             user_agent,
+            stream,
             opening: read.0.to_vec(),
         })
     }

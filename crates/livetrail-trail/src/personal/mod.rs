@@ -8,18 +8,32 @@
 //!                 keep ────▶ vault: a row per session (keep.rs)
 //! ```
 //!
+//! | operation | where |
+//! |---|---|
+//! | erasing on request | [`erase()`], [`ErasureRequest`] |
+//! | legal holds | [`hold()`], [`lift`] |
+//! | asking a running server for either | [`Asked`] |
+//! | showing personal fields | [`fill_in`], [`opening_of`] |
+//!
 //! The log is the list of erasures. At each start what the log names as erased is erased again
 //! (`replay.rs`). The trail remembers which vault it has (`marker.rs`), so that an unmounted volume
 //! is not mistaken for a trail without a vault.
 
+mod ask;
 #[cfg_attr(not(test), allow(dead_code, reason = "the log gives no openings yet"))]
 mod companion;
+mod disclose;
+mod erase;
+mod hold;
 #[cfg_attr(not(test), allow(dead_code, reason = "the log gives no openings yet"))]
 mod keep;
 #[cfg_attr(not(test), allow(dead_code, reason = "the log gives no openings yet"))]
 mod keys;
 mod marker;
+#[cfg(test)]
+mod operation_tests;
 pub(crate) mod replay;
+mod request;
 #[cfg(test)]
 mod tests;
 
@@ -44,7 +58,16 @@ use livetrail_vault::{
 use serde::Serialize;
 use zeroize::Zeroizing;
 
+pub use ask::{
+    ErasureReport, ErasureRequest, HoldOn, HoldReport, MAX_BASIS_BYTES, MAX_REQUEST_BYTES, Whose,
+};
+pub(crate) use ask::{RETENTION, Words};
+pub use disclose::{Shown, fill_in, hide, opening_id, opening_of};
+pub use erase::erase;
+pub use hold::{hold, lift};
 use keys::{PERIOD, PeriodKeys};
+pub(crate) use request::serve;
+pub use request::{Answered, Asked};
 
 use super::{Error, Settings, place, trail_directory};
 
