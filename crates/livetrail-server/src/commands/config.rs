@@ -3,19 +3,22 @@
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
+    time::Duration,
 };
+
+use livetrail_trail::personal_directory;
 
 use crate::{
     cli::ConfigCommand,
-    config::{self, Config, Overrides, ServeOverrides},
+    config::{self, Config, Overrides, ServeOverrides, Span},
     output::{Failure, Outcome, complain, say},
-    serve::configured_sinks,
+    serve::{configured_sinks, trail_settings},
 };
 
 /// Check a configuration file, with variables and flags, as `serve` would.
 ///
 /// Reads every file with a secret that the configuration names, and connects to nothing. Without
-/// FILE it checks the defaults with the variables and flags.
+/// FILE it checks the defaults with the variables and flags. Prints what becomes of personal data.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -58,7 +61,34 @@ pub(crate) fn check(file: Option<&Path>, overrides: &Overrides) -> Result<(), Fa
         || "the defaults, with the variables and flags".to_owned(),
         |file| file.display().to_string(),
     );
-    Ok(say(&format!("{what}: fine"))?)
+    say(&format!("{what}: fine"))?;
+    Ok(say(&personal_words(&config)?)?)
+}
+
+/// What becomes of personal data with this configuration.
+fn personal_words(config: &Config) -> Result<String, Failure> {
+    let settings = trail_settings(config).map_err(Failure::unusable)?;
+    let directory = personal_directory(&settings);
+    let kept = |span: Option<Duration>| match span {
+        Some(span) => format!("for {}", Span(span)),
+        None => "as long as their entries, or until they are erased".to_owned(),
+    };
+    let mut words = format!(
+        "personal data: in {}, openings are kept {}",
+        directory.display(),
+        kept(settings.openings.default)
+    );
+    for (app, span) in &settings.openings.apps {
+        words += &format!("; those of {app} {}", kept(*span));
+    }
+    for app in &settings.personal_names {
+        words += &format!("; names of streams of {app} are personal");
+    }
+    words += match config.log.personal {
+        true => "; the log has addresses and names",
+        false => "; the log has no addresses and names",
+    };
+    Ok(words)
 }
 
 /// Warnings about settings that work and are perhaps not intended.

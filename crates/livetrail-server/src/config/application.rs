@@ -26,6 +26,9 @@ pub(crate) struct Application {
     pub(crate) duplicate_publisher: Duplicate,
     pub(crate) max_publishers: usize,
     pub(crate) wait_for_publisher: Span,
+    pub(crate) names: Names,
+    /// How long openings are kept. Without a value it is `trail.retention.openings`.
+    pub(crate) openings: Option<Span>,
     pub(crate) ingress: Ingress,
 }
 
@@ -46,6 +49,8 @@ impl Default for Application {
             },
             max_publishers: of.max_publishers,
             wait_for_publisher: Span(of.wait_for_publisher),
+            names: Names::Clear,
+            openings: None,
             ingress: Ingress::default(),
         }
     }
@@ -73,6 +78,16 @@ impl Application {
             .wait_for_publisher(self.wait_for_publisher.0)
             .ingress_limit(self.ingress.limit())
     }
+}
+
+/// Whether the names of an application's streams are personal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Names {
+    /// Entries have the name.
+    Clear,
+    /// Entries have a token in place of the name, which is in the opening.
+    Personal,
 }
 
 /// The rule for a second publisher of a stream.
@@ -156,6 +171,9 @@ impl Section for Application {
         list.span("stall_timeout", self.stall_timeout, 1, 3_600);
         list.number("max_publishers", self.max_publishers, 0, 100_000, "");
         list.span("wait_for_publisher", self.wait_for_publisher, 0, 3_600);
+        if let Some(openings) = self.openings {
+            list.span("openings", openings, 10_000, 36_500 * DAY_S);
+        }
         list.section("ingress", |list| self.ingress.bounds(list));
     }
 }

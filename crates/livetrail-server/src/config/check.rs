@@ -99,6 +99,15 @@ impl Config {
         Ok(())
     }
 
+    /// No application may keep openings for longer than entries are kept.
+    fn check_openings(&self) -> Result<(), Wrong> {
+        for (i, app) in self.application.iter().enumerate() {
+            let checked = self.trail.retention.check_openings(app.openings);
+            checked.map_err(|problem| Wrong::new(format!("application[{i}].openings"), problem))?;
+        }
+        Ok(())
+    }
+
     /// A key or an API token for an application needs this application.
     fn check_applications_of_keys(&self) -> Result<(), Wrong> {
         let keys = self.auth.key.iter().enumerate();
@@ -140,6 +149,7 @@ impl Section for Config {
             section.check().map_err(|wrong| wrong.within(key))?;
         }
         self.check_applications_of_keys()?;
+        self.check_openings()?;
         self.check_addresses()
     }
 }

@@ -18,6 +18,7 @@ mod load;
 mod log;
 mod modes;
 mod place;
+mod retention;
 mod section;
 mod sinks;
 mod trail;
@@ -30,7 +31,7 @@ use serde::Deserialize;
 
 pub(crate) use address::parse as parse_address;
 pub(crate) use api::{Api, ApiRole, ApiRoles, ApiToken, tokens_without_role};
-pub(crate) use application::Application;
+pub(crate) use application::{Application, Names};
 pub(crate) use audit::Audit;
 pub(crate) use auth::{AdmissionRule, Auth, Exchangeable, GrantName, Key};
 pub(crate) use error::ConfigError;

@@ -381,6 +381,49 @@ fn a_wrong_setting_names_its_line_its_key_and_what_is_allowed() {
             "node = \"a\"\nnode = \"b\"",
             &["livetrail.toml:2: ", "duplicate key"],
         ),
+        (
+            "[trail]\nretention = \"5s\"",
+            &[
+                "livetrail.toml:2: trail.retention.entries: ",
+                "10s to 36500d",
+            ],
+        ),
+        (
+            "[trail.retention]\nentry = \"5d\"",
+            &[
+                "livetrail.toml:2: trail.retention.entry: unknown field",
+                "`openings`",
+            ],
+        ),
+        (
+            "[trail.retention]\nopenings = \"401d\"\nentries = \"400d\"",
+            &[
+                "livetrail.toml:2: trail.retention.openings: ",
+                "longer than trail.retention.entries",
+            ],
+        ),
+        (
+            "[[application]]\nopenings = \"401d\"\n[trail]\nretention = \"400d\"",
+            &[
+                "livetrail.toml:2: application[0].openings: ",
+                "longer than trail.retention.entries",
+            ],
+        ),
+        (
+            "[[application]]\nnames = \"hidden\"",
+            &[
+                "livetrail.toml:2: application[0].names: ",
+                "`clear`",
+                "`personal`",
+            ],
+        ),
+        (
+            "[trail]\nvault_key_file = \"k\"\nsigner_key_file = \"k\"",
+            &[
+                "livetrail.toml:2: trail.vault_key_file: ",
+                "a file of its own",
+            ],
+        ),
         ("[http\n", &["livetrail.toml:1: "]),
     ] {
         let error = load_text(text).expect_err(text);
@@ -549,6 +592,18 @@ fn a_wrong_variable_is_named() {
         let error = load_with("", &[(name, value)], &Overrides::default()).unwrap_err();
         assert!(error.starts_with(name) && error.contains(part), "{error}");
     }
+}
+
+#[test]
+fn how_long_entries_stay_has_an_earlier_form() {
+    let entries = |text: &str| load_text(text).unwrap().trail.retention;
+    let table = entries("[trail.retention]\nentries = \"400d\"\nopenings = \"180d\"");
+    let earlier = entries("[trail]\nretention = \"400d\"");
+    assert_eq!(earlier.entries, table.entries);
+    assert_eq!((earlier.openings, table.openings.is_some()), (None, true));
+    let variable = ("LIVETRAIL__TRAIL__RETENTION__OPENINGS", "180d");
+    let set = load_with("", &[variable], &Overrides::default()).unwrap();
+    assert_eq!(set.trail.retention.openings, table.openings);
 }
 
 #[test]

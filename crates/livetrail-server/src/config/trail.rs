@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 
 use livetrail_ledger::{LedgerError, MAX_WITNESSES};
 use livetrail_settings::{Bounds, beside};
-use livetrail_trail::{Retention, Settings};
+use livetrail_trail::Settings;
 use serde::Deserialize;
 
 use super::{
     ByteSize, Span,
+    retention::Retention,
     section::{DAY_S, Section, Wrong},
 };
 
@@ -23,7 +24,10 @@ pub(crate) struct Trail {
     pub(crate) checkpoint_interval: Span,
     pub(crate) wal_segment_size: ByteSize,
     pub(crate) reserve_size: ByteSize,
-    pub(crate) retention: Option<Span>,
+    /// The vault's directory. Without one it is `personal` in the data directory.
+    pub(crate) personal: Option<PathBuf>,
+    pub(crate) vault_key_file: Option<PathBuf>,
+    pub(crate) retention: Retention,
     pub(crate) retention_size: Option<ByteSize>,
     pub(crate) verify_every: Option<Span>,
     pub(crate) witness_interval: Span,
@@ -58,7 +62,12 @@ impl Default for Trail {
             checkpoint_interval: Span(of.ledger.checkpoint_interval),
             wal_segment_size: size(of.ledger.segment_bytes),
             reserve_size: size(of.ledger.ballast_bytes),
-            retention: of.retention.age.map(Span),
+            personal: of.personal,
+            vault_key_file: of.vault_key_file,
+            retention: Retention {
+                openings: of.openings.default.map(Span),
+                entries: of.retention.age.map(Span),
+            },
             retention_size: of.retention.bytes.map(size),
             verify_every: of.verify_every.map(Span),
             witness_interval: Span(of.witness.interval),
@@ -71,8 +80,13 @@ impl Default for Trail {
 impl Trail {
     /// Resolves paths relative to the directory of the configuration file.
     pub(super) fn resolve(&mut self, base: &Path) {
-        let keys = [&mut self.signer_key_file, &mut self.cosigner_key_file];
-        beside(base, keys);
+        let files = [
+            &mut self.signer_key_file,
+            &mut self.cosigner_key_file,
+            &mut self.personal,
+            &mut self.vault_key_file,
+        ];
+        beside(base, files);
     }
 
     /// The settings of the trail in this data directory.
@@ -91,6 +105,9 @@ impl Trail {
         settings.ledger.segment_bytes = bytes(self.wal_segment_size);
         settings.ledger.ballast_bytes = bytes(self.reserve_size);
         settings.retention = self.kept();
+        settings.personal.clone_from(&self.personal);
+        settings.vault_key_file.clone_from(&self.vault_key_file);
+        settings.openings.default = self.retention.of_openings(None).map(|span| span.0);
         settings.verify_every = self.verify_every.map(|span| span.0);
         settings.witness.interval = self.witness_interval.0;
         settings.witness.overdue_after = self.witness_overdue_after.0;
@@ -99,9 +116,9 @@ impl Trail {
         Ok(settings)
     }
 
-    fn kept(&self) -> Retention {
-        let mut retention = Retention::default();
-        retention.age = self.retention.map(|span| span.0);
+    fn kept(&self) -> livetrail_trail::Retention {
+        let mut retention = livetrail_trail::Retention::default();
+        retention.age = self.retention.entries.map(|span| span.0);
         retention.bytes = self.retention_size.map(bytes);
         retention
     }
@@ -114,9 +131,7 @@ impl Section for Trail {
         // A segment holds at least one commit, which has at most 8 MiB.
         list.bytes("wal_segment_size", self.wal_segment_size, 9 << 20, 1 << 30);
         list.bytes("reserve_size", self.reserve_size, 0, 64 << 30);
-        if let Some(retention) = self.retention {
-            list.span("retention", retention, 10_000, 36_500 * DAY_S);
-        }
+        list.section("retention", |list| self.retention.bounds(list));
         if let Some(size) = self.retention_size {
             list.bytes("retention_size", size, 1 << 20, 1 << 49);
         }
@@ -153,12 +168,20 @@ impl Section for Trail {
             livetrail_trail::check_origin(origin)
                 .map_err(|error| Wrong::new("origin", format!("{error:#}")))?;
         }
-        let (signer, cosigner) = (&self.signer_key_file, &self.cosigner_key_file);
-        if signer.is_some() && signer == cosigner {
-            let problem = "is also trail.signer_key_file: each key needs a file of its own";
-            return Err(Wrong::new("cosigner_key_file", problem));
+        let files = [
+            ("signer_key_file", &self.signer_key_file),
+            ("cosigner_key_file", &self.cosigner_key_file),
+            ("vault_key_file", &self.vault_key_file),
+        ];
+        for (i, (key, file)) in files.iter().enumerate() {
+            let mut before = files.iter().take(i);
+            if let Some((other, _)) = before.find(|(_, other)| file.is_some() && other == file) {
+                let problem = format!("is also trail.{other}: each key needs a file of its own");
+                return Err(Wrong::new(*key, problem));
+            }
         }
-        Ok(())
+        let retention = self.retention.check();
+        retention.map_err(|wrong| wrong.within("retention"))
     }
 }
 

@@ -13,7 +13,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use livetrail_audit::AuditPipeline;
-use livetrail_engine::{Engine, EngineBuilder};
+use livetrail_engine::{Engine, EngineBuilder, log as log_names};
 use livetrail_gateway::{DenyRules, ListenError};
 use livetrail_http::HttpGateway;
 use livetrail_rtmp::RtmpServer;
@@ -31,7 +31,7 @@ pub(crate) use sinks::not_built;
 
 use crate::{
     api::{self, Admissions, ApiState, Outcomes, TimedGate},
-    config::{self, AdmissionRule, Config, Exchangeable},
+    config::{self, AdmissionRule, Config, Exchangeable, Names},
 };
 
 /// A running server.
@@ -65,6 +65,9 @@ impl Server {
     /// An address cannot be used, or a part of the server cannot start.
     pub(crate) async fn start_with(config: Config, mut trail: Trail) -> anyhow::Result<Self> {
         let fitted = limits::fit_connections(&config);
+        let personal = config.application.iter();
+        let personal = personal.filter(|app| app.names == Names::Personal);
+        log_names::set_personal_names(personal.map(|app| app.name.clone()));
         // All sockets are opened before anything is recorded: a server that cannot listen leaves no
         // record.
         let rtmp = bind("rtmp.listen", config.rtmp.listen).await?;

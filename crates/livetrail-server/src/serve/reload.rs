@@ -8,7 +8,10 @@ use livetrail_gateway::DenyRules;
 
 use crate::{
     api::ApiTokens,
-    config::{AdmissionRule, Auth, Config, ConfigError, Exchangeable, NamedSecret, SecretText},
+    config::{
+        AdmissionRule, Application, Auth, Config, ConfigError, Exchangeable, NamedSecret, Names,
+        SecretText,
+    },
     operator::{config_changed, credentials_changed},
     output::cut,
 };
@@ -104,6 +107,8 @@ impl Reloadable {
         let old = self.current();
         let stays_closed = keep_closed(&old.auth, &mut config.auth);
         let chain = config.auth.chain()?;
+        let wanted = config.clone();
+        keep_personal(&old.application, &mut config.application)?;
         // The address stays unchanged, whatever the file now has.
         let api = old.api.listen.unwrap_or(old.http.listen);
         anyhow::ensure!(
@@ -120,7 +125,7 @@ impl Reloadable {
         let changes = Changes {
             ended,
             stays_closed,
-            ..Changes::between(&old, &config)
+            ..Changes::between(&old, &wanted)
         };
         // Settings that need a restart stay unchanged, so that the next reload reports them again.
         let in_force = Config {
@@ -136,6 +141,45 @@ impl Reloadable {
         *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(in_force);
         Ok(changes)
     }
+}
+
+/// Keeps what applications say about personal data, because the trail knows that since its start.
+///
+/// # Errors
+/// The names of a new application are personal. Until a restart they would be on record in clear.
+fn keep_personal(old: &[Application], new: &mut [Application]) -> anyhow::Result<()> {
+    for app in new {
+        let before = old.iter().find(|before| before.name == app.name);
+        anyhow::ensure!(
+            before.is_some() || app.names == Names::Clear,
+            "application: {} is new, and its names are personal: this needs a restart",
+            app.name
+        );
+        if let Some(before) = before {
+            (app.names, app.openings) = (before.names, before.openings);
+        }
+    }
+    Ok(())
+}
+
+/// An application without what it says about personal data.
+fn changeable(app: &Application) -> Application {
+    Application {
+        names: Names::Clear,
+        openings: None,
+        ..app.clone()
+    }
+}
+
+/// Whether all applications that were there before say the same about personal data.
+fn is_same_about_persons(old: &Config, new: &Config) -> bool {
+    new.application.iter().all(|app| {
+        let before = old
+            .application
+            .iter()
+            .find(|before| before.name == app.name);
+        before.is_none_or(|before| (before.names, before.openings) == (app.names, app.openings))
+    })
 }
 
 /// Keeps closed what was closed before its last key was removed, because `auto` opens only at a
@@ -211,7 +255,13 @@ impl Changes {
         };
         Self {
             in_force: differing(&[
-                ("application", old.application == new.application),
+                (
+                    "application",
+                    old.application
+                        .iter()
+                        .map(changeable)
+                        .eq(new.application.iter().map(changeable)),
+                ),
                 ("limits", old.limits == new.limits),
                 ("auth", old.auth == new.auth),
                 ("api.token", old.api.token == new.api.token),
@@ -222,6 +272,10 @@ impl Changes {
                 (
                     "shutdown_timeout",
                     old.shutdown_timeout == new.shutdown_timeout,
+                ),
+                (
+                    "application.names, application.openings",
+                    is_same_about_persons(old, new),
                 ),
                 ("log", old.log == new.log),
                 ("rtmp", old.rtmp == new.rtmp),

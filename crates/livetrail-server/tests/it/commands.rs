@@ -202,6 +202,12 @@ fn a_check_takes_flags_and_variables_and_starts_nothing() {
         (&["serve", "--check"], none, 0, "fine"),
         (
             &["config", "check"],
+            ("LIVETRAIL__TRAIL__RETENTION__OPENINGS", "180d"),
+            0,
+            "personal, openings are kept for 180d; the log has no addresses and names",
+        ),
+        (
+            &["config", "check"],
             ("LIVETRAIL_CONFIG", "livetrail.toml"),
             0,
             "livetrail.toml: fine",

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Remove old entries, on record, while the server is stopped. A running server does it by
-/// `trail.retention`.
+/// `entries` of `[trail.retention]`.
 ///
 /// Entries are removed in bundles of 256. Their hashes and all checkpoints stay, so proofs and the
 /// rest of the trail can still be verified. Entries that a required sink, a legal hold or an open
