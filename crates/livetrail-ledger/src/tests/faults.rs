@@ -101,8 +101,9 @@ fn every_operation_failing_in_every_way_loses_nothing_and_forks_nothing() {
     });
 }
 
-/// The remains of a killed process: a checkpoint, entries that only the log has, and an intent
-/// without its checkpoint. The companions of the latter were kept.
+/// The remains of a killed process: a checkpoint, an intent without its checkpoint, and entries
+/// that only the log has. The companions of the intended entries were kept, those of the last were
+/// not.
 fn crashed() -> (MemStore, Seen, Reported) {
     let mem = created_with_companions();
     let faulty = FaultStore::over_memory(mem.clone());
@@ -113,6 +114,10 @@ fn crashed() -> (MemStore, Seen, Reported) {
         core.append(count);
         core.commit().unwrap();
         core.integrate().unwrap();
+        if count == 20 {
+            core.append(15);
+            core.commit().unwrap();
+        }
         // The second checkpoint is intended and not published: the third rename, after those of
         // the companions and of the intent.
         faulty.arm(FaultPlan {

@@ -222,6 +222,19 @@ mod tests {
     }
 
     #[test]
+    fn an_entry_with_a_companion_has_these_bytes() {
+        // From an implementation in Python.
+        let wanted = "120000403679376e2a0000000000000005000000656e747279636f6d70616e696f6e";
+        let entry = Entry {
+            bytes: b"entry",
+            companion: b"companion",
+        };
+        let bytes = framed(42, entry);
+        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex, wanted);
+    }
+
+    #[test]
     fn the_longest_entry_and_companion_fit_and_longer_ones_are_not_read() {
         let (entry, companion) = (vec![1; MAX_ENTRY_BYTES], vec![2; MAX_COMPANION_BYTES]);
         let longest = Entry {
