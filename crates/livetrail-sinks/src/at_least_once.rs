@@ -4,7 +4,9 @@
 use std::path::Path;
 
 use async_trait::async_trait;
-use livetrail_replica::{Delivery, Gap, ReplicaError, ReplicaSink, SealedRange, SinkCursor};
+use livetrail_replica::{
+    Delivery, Gap, PersonalMode, ReplicaError, ReplicaSink, SealedRange, SinkCursor,
+};
 
 use crate::local_cursor::{Claim, LocalCursor};
 
@@ -96,6 +98,7 @@ pub trait Transport: Send + Sync + 'static {
 pub struct AtLeastOnce<T> {
     name: String,
     transport: T,
+    personal: PersonalMode,
     cursor: LocalCursor,
 }
 
@@ -106,8 +109,17 @@ impl<T: Transport> AtLeastOnce<T> {
         Self {
             cursor: LocalCursor::new(folder, &name),
             name,
+            personal: PersonalMode::None,
             transport,
         }
+    }
+
+    /// Sends names in clear next to each entry, to where nobody can erase them. A range then has
+    /// the openings of its entries.
+    #[must_use]
+    pub fn with_names_in_clear(mut self) -> Self {
+        self.personal = PersonalMode::Clear;
+        self
     }
 }
 
@@ -119,6 +131,10 @@ impl<T: Transport> ReplicaSink for AtLeastOnce<T> {
 
     fn delivery(&self) -> Delivery {
         Delivery::AtLeastOnce
+    }
+
+    fn personal(&self) -> PersonalMode {
+        self.personal
     }
 
     async fn cursor(&self, origin: &str) -> Result<SinkCursor, ReplicaError> {

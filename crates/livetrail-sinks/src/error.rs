@@ -19,6 +19,12 @@ pub enum SinksError {
     /// The settings have no table for a kind.
     #[error("it is of no kind")]
     NoKind,
+    /// This kind of sink cannot have what the settings ask for of personal data.
+    #[error("personal {what}")]
+    Personal {
+        /// What is wrong, and what is allowed.
+        what: String,
+    },
     /// A secret cannot be read from its file or environment variable.
     #[error("{key}")]
     Secret {

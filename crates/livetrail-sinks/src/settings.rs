@@ -69,7 +69,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use livetrail_clock::Clock;
-use livetrail_replica::{ReplicaOptions, ReplicaOptionsError, ReplicaSink};
+use livetrail_replica::{PersonalMode, ReplicaOptions, ReplicaOptionsError, ReplicaSink};
 use livetrail_settings::{Bounds, ByteSize, Span};
 use serde::Deserialize;
 
@@ -82,6 +82,12 @@ pub use stdout::*;
 pub use syslog::*;
 
 use crate::error::SinksError;
+
+/// Why a sink that cannot erase keeps no openings.
+pub(crate) const CANNOT_ERASE: &str = "is \"opening\", and this kind of sink can erase nothing: use \"none\"; or \"clear\" with accept_unerasable = true, if names may stay there for ever";
+
+/// Why a sink gets no names that stay for ever.
+pub(crate) const NOT_ACCEPTED: &str = "is \"clear\", which puts names where nobody can erase them: say accept_unerasable = true as well, which goes on record, or use \"none\"";
 
 /// Seconds in a day, for bounds.
 pub(crate) const DAY_S: u64 = 86_400;
@@ -112,6 +118,17 @@ pub(crate) trait Settings {
         Vec::new()
     }
 
+    /// What a sink of this kind has of personal data if the settings ask for this. The error says
+    /// what the kind allows. By default nothing can be erased at the destination.
+    fn personal(&self, asked: Personal, accept_unerasable: bool) -> Result<PersonalMode, String> {
+        match asked {
+            Personal::None => Ok(PersonalMode::None),
+            Personal::Opening => Err(CANNOT_ERASE.to_owned()),
+            Personal::Clear if accept_unerasable => Ok(PersonalMode::Clear),
+            Personal::Clear => Err(NOT_ACCEPTED.to_owned()),
+        }
+    }
+
     /// Why this sink conflicts with an earlier one of the same kind: the key and the reason. The
     /// key begins with a dot, or is empty for the whole table. `name` and `its` are the two sinks'
     /// names.
@@ -123,11 +140,32 @@ pub(crate) trait Settings {
     }
 }
 
+/// What a sink gets of personal data.
+///
+/// Entries contain commitments; the personal data are in openings outside the log.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Personal {
+    /// Entries alone.
+    #[default]
+    None,
+    /// Also openings, where they can be erased again.
+    Opening,
+    /// Also openings, where nobody can erase them.
+    Clear,
+}
+
 /// Builds a sink from the settings of a kind, if this build has the kind.
 #[allow(dead_code, reason = "a build may omit all kinds")]
 pub(crate) trait Build {
-    /// Builds the sink. It does not connect.
-    fn build(&self, name: &str, cx: &SinkContext<'_>) -> Result<Arc<dyn ReplicaSink>, SinksError>;
+    /// Builds the sink. It does not connect. `personal` is one that the settings allow.
+    fn build(
+        &self,
+        name: &str,
+        personal: PersonalMode,
+        cx: &SinkContext<'_>,
+    ) -> Result<Arc<dyn ReplicaSink>, SinksError>;
 }
 
 /// The values that a program provides to the sinks that it builds.
@@ -158,6 +196,10 @@ fn batch_size() -> ByteSize {
 
 fn attempt_timeout() -> Span {
     Span(ReplicaOptions::default().attempt_timeout)
+}
+
+fn erasure_overdue_after() -> Span {
+    Span(ReplicaOptions::default().erasure_overdue_after)
 }
 
 /// The list of kinds: `KIND: SETTINGS, FEATURE;`. The macro makes [`KINDS`], the fields of
@@ -199,6 +241,15 @@ macro_rules! kinds {
             /// How long one attempt may take.
             #[serde(default = "attempt_timeout")]
             pub attempt_timeout: Span,
+            /// What the sink gets of personal data.
+            #[serde(default)]
+            pub personal: Personal,
+            /// Whether names may go where nobody can erase them. Only for [`Personal::Clear`].
+            #[serde(default)]
+            pub accept_unerasable: bool,
+            /// The age of an erasure that the sink has not applied, from which on it is an alert.
+            #[serde(default = "erasure_overdue_after")]
+            pub erasure_overdue_after: Span,
             $(
                 #[doc = concat!("`[sink.", stringify!($kind), "]`.")]
                 #[serde(default)]
@@ -210,14 +261,17 @@ macro_rules! kinds {
             /// Builds the sink. It does not connect.
             ///
             /// # Errors
-            /// A secret or a certificate that cannot be read, an invalid address, or
-            /// [`SinksError::NotBuilt`].
+            /// A secret or a certificate that cannot be read, an invalid address,
+            /// [`SinksError::Personal`], or [`SinksError::NotBuilt`].
             pub fn build(&self, cx: &SinkContext<'_>) -> Result<Arc<dyn ReplicaSink>, SinksError> {
                 let _ = cx;
                 $(
                     #[cfg(feature = $feature)]
                     if let Some(settings) = &self.$kind {
-                        return settings.build(&self.name, cx);
+                        let personal = settings
+                            .personal(self.personal, self.accept_unerasable)
+                            .map_err(|what| SinksError::Personal { what })?;
+                        return settings.build(&self.name, personal, cx);
                     }
                 )+
                 Err(match self.kinds().first() {
@@ -270,6 +324,7 @@ impl Sink {
         options.batch_records = self.batch_records;
         options.batch_bytes = self.batch_size.0;
         options.attempt_timeout = self.attempt_timeout.0;
+        options.erasure_overdue_after = self.erasure_overdue_after.0;
         for (_, settings) in self.given() {
             settings.adjust(&mut options);
         }
@@ -306,6 +361,8 @@ impl Sink {
     pub fn bounds(&self, bounds: &mut Bounds) {
         bounds.span("patience", self.patience, 1, 3_650 * DAY_S);
         bounds.span("attempt_timeout", self.attempt_timeout, 1, 3_600);
+        let overdue = self.erasure_overdue_after;
+        bounds.span("erasure_overdue_after", overdue, 1_000, 3_650 * DAY_S);
         bounds.number("batch_records", self.batch_records, 1, 1_000_000, "");
         bounds.bytes("batch_size", self.batch_size, 1, 256 << 20);
         for (kind, settings) in self.given() {
@@ -321,6 +378,7 @@ impl Sink {
                 ReplicaOptionsError::Name { .. } => "name",
                 ReplicaOptionsError::BatchRecords(_) => "batch_records",
                 ReplicaOptionsError::BatchBytes(_) => "batch_size",
+                ReplicaOptionsError::ErasureOverdueAfter(_) => "erasure_overdue_after",
                 _ => "attempt_timeout",
             };
             return Some((key, error.to_string()));
@@ -342,6 +400,15 @@ impl Sink {
                 );
                 return Some(("name", problem));
             }
+        }
+        for (_, settings) in self.given() {
+            if let Err(problem) = settings.personal(self.personal, self.accept_unerasable) {
+                return Some(("personal", problem));
+            }
+        }
+        if self.accept_unerasable && self.personal != Personal::Clear {
+            let problem = "is there and nothing needs it: it is for personal = \"clear\"";
+            return Some(("accept_unerasable", problem.to_owned()));
         }
         self.given()
             .find_map(|(kind, settings)| Some((kind, settings.problem()?)))
@@ -378,6 +445,43 @@ mod tests {
         assert_eq!(sink.build(&cx).unwrap().name(), "copy");
         sink.file = None;
         assert!(matches!(sink.build(&cx), Err(SinksError::NoKind)));
+    }
+
+    #[test]
+    fn names_go_only_where_the_kind_and_the_operator_allow_it() {
+        let kinds = [
+            ("[file]\npath = \"a\"", false),
+            ("[stdout]", false),
+            ("[syslog]\naddress = \"localhost\"", false),
+            ("[otlp]\nendpoint = \"http://localhost\"", false),
+            ("[postgres]\nurl = \"postgres://a@localhost/a\"", true),
+        ];
+        let of = |kind: &str, settings: &str| -> Option<(&'static str, String)> {
+            let text = format!("name = \"a\"\n{settings}\n{kind}\n");
+            toml::from_str::<Sink>(&text).unwrap().wrong()
+        };
+        for (kind, erases) in kinds {
+            assert_eq!(of(kind, ""), None, "{kind}");
+            assert_eq!(of(kind, "personal = \"none\""), None, "{kind}");
+            let opening = of(kind, "personal = \"opening\"");
+            assert_eq!(opening.is_none(), erases, "{kind}: {opening:?}");
+            let clear = of(kind, "personal = \"clear\"");
+            assert_eq!(clear.is_none(), erases, "{kind}: {clear:?}");
+            let accepted = of(kind, "personal = \"clear\"\naccept_unerasable = true");
+            assert_eq!(accepted, None, "{kind}");
+            let (key, _) = of(kind, "accept_unerasable = true").unwrap();
+            assert_eq!(key, "accept_unerasable");
+        }
+        let (key, problem) = of(kinds[0].0, "personal = \"clear\"").unwrap();
+        assert_eq!(key, "personal");
+        assert!(problem.contains("accept_unerasable = true"), "{problem}");
+        for kind in [
+            "[s3]\nbucket = \"abc\"\nregion = \"a\"\nlock = \"none\"",
+            "[kafka]\nbrokers = [\"a:1\"]\ntopic = \"a\"",
+        ] {
+            let clear = of(kind, "personal = \"clear\"");
+            assert!(clear.is_some(), "{kind}");
+        }
     }
 
     #[test]

@@ -8,13 +8,15 @@ use std::{
 use livetrail_audit::AuditPipeline;
 use livetrail_clock::Clock;
 use livetrail_ledger::Reader;
+use livetrail_record::{Opening, Uuid};
 use livetrail_replica::{
-    RecordEvent, ReplicaFloor, ReplicaOptions, ReplicaSink, ReplicaState, ReplicaStatus,
-    ReplicaWatch, Replicas, Replicator,
+    BoxError, OpeningSource, PersonalMode, RecordEvent, ReplicaFloor, ReplicaOptions, ReplicaSink,
+    ReplicaState, ReplicaStatus, ReplicaWatch, Replicas, Replicator,
 };
+use livetrail_vault::VaultError;
 use tokio::sync::Semaphore;
 
-use super::TrailView;
+use super::{Personal, TrailView};
 
 /// The start waits this long for a sink to report what it has seen of the trail. All sinks are
 /// asked at the same time.
@@ -99,6 +101,8 @@ impl Followers {
                 options,
                 Arc::clone(clock),
             )?;
+            let openings = Arc::clone(&trail.personal) as Arc<dyn OpeningSource>;
+            let replicator = replicator.with_openings(openings);
             let watch = replicator.watch();
             let reopening = Arc::new(Semaphore::new(2));
             followed.push(Followed {
@@ -127,9 +131,30 @@ fn event(pipeline: &Arc<AuditPipeline>) -> RecordEvent {
     })
 }
 
+/// The vault is where sinks get openings from. A row that is damaged counts as gone: it must not
+/// keep entries from a sink.
+impl OpeningSource for Personal {
+    fn opening(&self, session: Uuid) -> Result<Option<Opening>, BoxError> {
+        let found = match self.with(|vault| vault.get(session.as_bytes())) {
+            Ok(found) => found,
+            Err(error @ VaultError::Damaged { .. }) => {
+                tracing::error!(%session, %error, "an opening cannot be read; no sink gets it");
+                None
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let opening = found.map(|found| Opening::parse(&found.opening));
+        Ok(opening.transpose()?)
+    }
+}
+
 /// The sinks as the rest of the server sees them.
 #[derive(Debug, Default)]
-pub(crate) struct SinkWatch(OnceLock<Vec<Followed>>);
+pub(crate) struct SinkWatch {
+    followed: OnceLock<Vec<Followed>>,
+    /// Whether a sink keeps openings from which it can erase.
+    erases: bool,
+}
 
 /// A sink that follows the trail.
 struct Followed {
@@ -147,8 +172,17 @@ impl std::fmt::Debug for Followed {
 }
 
 impl SinkWatch {
+    /// Of sinks that do not follow yet.
+    pub(super) fn of(followers: &Followers) -> Self {
+        let mut sinks = followers.sinks();
+        Self {
+            followed: OnceLock::new(),
+            erases: sinks.any(|sink| sink.personal() == PersonalMode::Opening),
+        }
+    }
+
     fn set(&self, followed: Vec<Followed>) {
-        let _ = self.0.set(followed);
+        let _ = self.followed.set(followed);
     }
 
     /// Notifies every sink that its files may have been moved away. Sinks that wait after an error
@@ -158,7 +192,7 @@ impl SinkWatch {
             sink,
             watch,
             reopening,
-        } in self.0.get().into_iter().flatten()
+        } in self.followed.get().into_iter().flatten()
         {
             let Ok(turn) = Arc::clone(reopening).try_acquire_owned() else {
                 // A disk hangs, and the waiting call has not started yet. It covers this request.
@@ -181,20 +215,28 @@ impl SinkWatch {
     }
 
     /// The entry below which every sink with openings has erased what entries name.
-    #[expect(clippy::unused_self, reason = "no sink has openings yet")]
     pub(crate) fn erasures_passed(&self) -> u64 {
-        u64::MAX
+        let Some(followed) = self.followed.get().filter(|_| self.erases) else {
+            return if self.erases { 0 } else { u64::MAX };
+        };
+        let statuses = followed.iter().map(|one| one.watch.status());
+        let erasing = statuses.filter(|status| status.personal == PersonalMode::Opening);
+        let passed = erasing.map(|status| status.erased_up_to.unwrap_or(0));
+        passed.min().unwrap_or(u64::MAX)
     }
 
     /// The state of each sink.
     pub(crate) fn statuses(&self) -> Vec<ReplicaStatus> {
-        let followed = self.0.get().into_iter().flatten();
+        let followed = self.followed.get().into_iter().flatten();
         followed.map(|one| one.watch.status()).collect()
     }
 }
 
 /// Whether a person should check this sink.
 pub(crate) fn is_in_trouble(status: &ReplicaStatus) -> bool {
+    if status.erasure_overdue {
+        return true;
+    }
     match status.state {
         ReplicaState::Blocked | ReplicaState::Forked => true,
         ReplicaState::Starting | ReplicaState::Retrying => status.failing >= OVERDUE,

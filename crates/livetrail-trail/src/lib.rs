@@ -207,7 +207,8 @@ impl TrailView {
 
     /// The entry below which every sink with openings has erased what entries name. The maximum if
     /// no sink has openings.
-    pub(crate) fn erasures_passed(&self) -> u64 {
+    #[must_use]
+    pub fn erasures_passed(&self) -> u64 {
         self.sinks.erasures_passed()
     }
 
@@ -321,7 +322,7 @@ impl Trail {
             vkeys: published.vkeys.into(),
             retired: published.retired.into(),
             watch: Arc::default(),
-            sinks: Arc::default(),
+            sinks: Arc::new(SinkWatch::of(&settings.followers)),
             looks: Arc::default(),
             personal: personal.clone(),
             store,
@@ -517,7 +518,13 @@ impl Trail {
         let records = pipeline.close().await;
         let sealed = self.close(timeout).await;
         let replicas = self.upkeep.replicas.take();
-        let ended = tokio::task::spawn_blocking(move || replicas.map(|all| all.close(timeout)));
+        let personal = self.view.personal.clone();
+        let ended = tokio::task::spawn_blocking(move || {
+            let ended = replicas.map(|all| all.close(timeout));
+            // Sinks read openings until their end.
+            personal.close();
+            ended
+        });
         let ended = ended.await.ok().flatten().unwrap_or_default();
         for sink in ended.iter().filter(|sink| sink.lag_records > 0) {
             tracing::warn!(
@@ -548,7 +555,6 @@ impl Trail {
                 tracing::warn!("the next start reads more of the trail for erasures: {error:#}");
             }
             let closed = sink.close(timeout);
-            personal.close();
             // The thread ends with the ledger, after its present segment. If the disk hangs, the
             // thread is not awaited. Its file tolerates that.
             if closed.is_ok()

@@ -91,6 +91,27 @@ pub(super) struct SinkHealth {
     went_back: u64,
     /// Age of the oldest of them, in seconds.
     lag_seconds: u64,
+    /// Names of people there: `none`; `opening`, where they can be erased; `clear`, where nobody
+    /// can erase them.
+    #[schema(example = "none")]
+    personal: &'static str,
+    /// With `opening`: the erasures that records below this index name are applied.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    erased_up_to: Option<u64>,
+    /// Erasures that it has not applied yet.
+    #[serde(skip_serializing_if = "is_zero")]
+    erasures_pending: u64,
+    /// Age of the oldest of them, in seconds.
+    #[serde(skip_serializing_if = "is_zero")]
+    erasure_lag_seconds: u64,
+    /// Whether that is more than the sink's `erasure_overdue_after`.
+    #[serde(skip_serializing_if = "is_false")]
+    erasure_overdue: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+const fn is_zero(value: &u64) -> bool {
+    *value == 0
 }
 
 impl From<ReplicaStatus> for SinkHealth {
@@ -103,6 +124,11 @@ impl From<ReplicaStatus> for SinkHealth {
             lag_records: status.lag_records,
             went_back: status.went_back,
             lag_seconds: status.lag.as_secs(),
+            personal: status.personal.label(),
+            erased_up_to: status.erased_up_to,
+            erasures_pending: status.pending_erasures,
+            erasure_lag_seconds: status.erasure_lag.as_secs(),
+            erasure_overdue: status.erasure_overdue,
         }
     }
 }

@@ -48,7 +48,8 @@ impl Batch {
         let mut text = String::with_capacity(range.entry_bytes().saturating_mul(3) / 2);
         let mut lines = Vec::with_capacity(range.len());
         for (index, entry, leaf) in range.iter() {
-            let record = line::entry(&mut text, format, index, leaf, entry);
+            let opening = range.opening(index);
+            let record = line::entry(&mut text, format, index, leaf, entry, opening);
             lines.push(Line {
                 end: text.len(),
                 next: index.saturating_add(1),

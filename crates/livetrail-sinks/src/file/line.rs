@@ -3,7 +3,7 @@
 use livetrail_record::{
     AuditAction, AuditRecord, Personal, Value, encode_line_into, parse_canonical,
 };
-use livetrail_replica::Gap;
+use livetrail_replica::{EntryOpening, Gap};
 use livetrail_tlog::{Frontier, Hash};
 
 use super::Format;
@@ -22,11 +22,15 @@ pub(super) fn entry(
     index: u64,
     leaf: &Hash,
     entry: &[u8],
+    opening: Option<&EntryOpening>,
 ) -> Option<AuditRecord> {
     let record = parse_canonical(entry).ok();
     match format {
         Format::Lines => match &record {
-            Some(record) => encode_line_into(record, out),
+            Some(record) => match opening {
+                Some(opening) => encode_line_into(&named(record, opening), out),
+                None => encode_line_into(record, out),
+            },
             None => {
                 let fields = [
                     ("index", number(index)),
@@ -35,7 +39,21 @@ pub(super) fn entry(
                 encode_line_into(&event(NO_RECORD, fields), out);
             }
         },
-        Format::Json => json_line::entry(out, index, leaf, entry, record.is_some()),
+        Format::Json => json_line::entry(out, index, leaf, entry, record.is_some(), opening),
+    }
+    record
+}
+
+/// The record with the names of its opening, for a sink that gets them in clear.
+fn named(record: &AuditRecord, opening: &EntryOpening) -> AuditRecord {
+    let of = |name: &str| opening.opening.get(name).cloned();
+    let mut record = record.clone();
+    record.principal = of("principal").or(record.principal);
+    record.peer = of("peer").or(record.peer);
+    record.user_agent = of("user_agent").or(record.user_agent);
+    record.detail = of("detail").or(record.detail);
+    if let Some(name) = of("stream") {
+        record.stream = Some(name.into_exposed());
     }
     record
 }
@@ -80,14 +98,16 @@ fn number(index: u64) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use livetrail_record::{encode_canonical, encode_line, parse_line};
+    use livetrail_record::{
+        EntryContext, Uuid, encode_canonical, encode_entry, encode_line, parse_line,
+    };
     use livetrail_tlog::leaf_hash;
 
     use super::*;
 
     fn line(format: Format, index: u64, bytes: &[u8]) -> String {
         let mut out = String::new();
-        entry(&mut out, format, index, &leaf_hash(bytes), bytes);
+        entry(&mut out, format, index, &leaf_hash(bytes), bytes, None);
         out
     }
 
@@ -104,6 +124,31 @@ mod tests {
         );
         assert_eq!(json, wanted);
         assert_eq!(json.matches('\n').count(), 1);
+    }
+
+    #[test]
+    fn a_record_with_names_has_them_next_to_its_exact_bytes() {
+        let record = AuditRecord::new(AuditAction::PlayStarted, "live")
+            .with_session(Uuid::from_u128(7))
+            .with_principal("alice")
+            .with_peer("192.0.2.7:1");
+        let made = encode_entry(&record, &EntryContext::new([9; 16])).unwrap();
+        let (bytes, opening) = (made.bytes, made.opening.unwrap());
+        let leaf = leaf_hash(&bytes);
+        let opening = EntryOpening::new(3, opening);
+        let mut out = String::new();
+        entry(&mut out, Format::Lines, 3, &leaf, &bytes, Some(&opening));
+        let read = parse_line(out.as_bytes()).unwrap();
+        assert_eq!(read.principal, record.principal);
+        assert_eq!(read.peer, record.peer);
+        let mut out = String::new();
+        entry(&mut out, Format::Json, 3, &leaf, &bytes, Some(&opening));
+        let json = String::from_utf8(opening.json()).unwrap();
+        let text = String::from_utf8(bytes).unwrap();
+        let wanted =
+            format!("{{\"index\":3,\"leaf\":\"{leaf}\",\"opening\":{json},\"record\":{text}}}\n");
+        assert_eq!(out, wanted);
+        assert!(json.contains("alice") && !text.contains("alice"));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use livetrail_replica::{Gap, ReplicaError, ReplicaSink, SealedRange, SinkCursor};
+use livetrail_replica::{Gap, PersonalMode, ReplicaError, ReplicaSink, SealedRange, SinkCursor};
 use tokio::sync::Mutex;
 
 use super::append::{Target, nothing_happens};
@@ -27,6 +27,7 @@ use crate::blocking::blocking;
 pub struct FileReplica {
     name: String,
     place: Place,
+    personal: PersonalMode,
     /// A call that writes locks this, even after its caller gave up.
     target: Arc<Mutex<Target>>,
 }
@@ -48,8 +49,16 @@ impl FileReplica {
         Self {
             name: name.into(),
             place: Place::new(path.clone()),
+            personal: PersonalMode::None,
             target: Arc::new(Mutex::new(Target::new(path, format, rotation))),
         }
+    }
+
+    /// Writes names in clear next to each entry, where nobody can erase them.
+    #[must_use]
+    pub const fn with_names_in_clear(mut self) -> Self {
+        self.personal = PersonalMode::Clear;
+        self
     }
 
     async fn append(
@@ -70,6 +79,10 @@ impl FileReplica {
 impl ReplicaSink for FileReplica {
     fn name(&self) -> &str {
         &self.name
+    }
+
+    fn personal(&self) -> PersonalMode {
+        self.personal
     }
 
     async fn cursor(&self, origin: &str) -> Result<SinkCursor, ReplicaError> {

@@ -2,14 +2,19 @@
 
 use std::sync::Arc;
 
-use livetrail_replica::ReplicaSink;
+use livetrail_replica::{PersonalMode, ReplicaSink};
 
 use super::{KafkaSink, KafkaTarget, TopicSetUp, Weakness, set_up};
 use crate::error::SinksError;
 use crate::settings::{Build, Kafka, SinkContext};
 
 impl Build for Kafka {
-    fn build(&self, name: &str, _cx: &SinkContext<'_>) -> Result<Arc<dyn ReplicaSink>, SinksError> {
+    fn build(
+        &self,
+        name: &str,
+        _personal: PersonalMode,
+        _cx: &SinkContext<'_>,
+    ) -> Result<Arc<dyn ReplicaSink>, SinksError> {
         Ok(Arc::new(KafkaSink::new(name, self.target()?)?))
     }
 }

@@ -2,10 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use livetrail_replica::PersonalMode;
 use livetrail_settings::{Secret, beside};
 use serde::Deserialize;
 
-use crate::settings::Settings;
+use crate::settings::{Personal, Settings};
 
 with_tls_files! {
     /// A partition of a topic, and how to log in.
@@ -109,6 +110,15 @@ impl Settings for Kafka {
             Some("has tls = false and files that only TLS makes use of".to_owned())
         } else {
             None
+        }
+    }
+
+    fn personal(&self, asked: Personal, _accept_unerasable: bool) -> Result<PersonalMode, String> {
+        match asked {
+            Personal::None => Ok(PersonalMode::None),
+            Personal::Opening | Personal::Clear => {
+                Err("is not \"none\", and this kind of sink keeps no names".to_owned())
+            }
         }
     }
 

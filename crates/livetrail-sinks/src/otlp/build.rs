@@ -2,14 +2,19 @@
 
 use std::sync::Arc;
 
-use livetrail_replica::ReplicaSink;
+use livetrail_replica::{PersonalMode, ReplicaSink};
 
 use super::{OtlpSink, OtlpTarget};
 use crate::error::SinksError;
 use crate::settings::{Build, Compression, Otlp, SinkContext};
 
 impl Build for Otlp {
-    fn build(&self, name: &str, cx: &SinkContext<'_>) -> Result<Arc<dyn ReplicaSink>, SinksError> {
+    fn build(
+        &self,
+        name: &str,
+        personal: PersonalMode,
+        cx: &SinkContext<'_>,
+    ) -> Result<Arc<dyn ReplicaSink>, SinksError> {
         let mut target = OtlpTarget::parse(&self.endpoint)?.with_service_name(&self.service_name);
         if self.insecure {
             target = target.insecure();
@@ -29,6 +34,10 @@ impl Build for Otlp {
             })?;
             target = target.with_header(&header.name, value.expose())?;
         }
-        Ok(Arc::new(OtlpSink::new(name, target, cx.cursors)?))
+        let sink = OtlpSink::new(name, target, cx.cursors)?;
+        Ok(Arc::new(match personal {
+            PersonalMode::Clear => sink.with_names_in_clear(),
+            _ => sink,
+        }))
     }
 }

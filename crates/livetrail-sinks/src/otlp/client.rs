@@ -15,8 +15,7 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::{Client as Http, Error};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use livetrail_replica::ReplicaError;
-use livetrail_tlog::Hash;
+use livetrail_replica::{ReplicaError, SealedRange};
 use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use prost::Message as _;
 use tokio::time::Instant;
@@ -57,21 +56,21 @@ impl Client {
     }
 
     /// Sends entries of one log in order, in as many requests as they need.
-    pub(super) async fn send_entries(
-        &self,
-        origin: &str,
-        entries: impl Iterator<Item = (u64, &Bytes, &Hash)>,
-    ) -> Result<(), ReplicaError> {
+    pub(super) async fn send_entries(&self, range: &SealedRange) -> Result<(), ReplicaError> {
+        let origin = range.origin();
         let mut records = Vec::new();
         let mut bytes = 0_usize;
         let mut sent = 0..0;
-        for (index, entry, leaf) in entries {
+        for (index, entry, leaf) in range.iter() {
             if records.is_empty() {
                 sent.start = index;
             }
             sent.end = index.saturating_add(1);
-            records.push(record::entry(index, leaf, entry));
-            bytes = bytes.saturating_add(entry.len());
+            records.push(record::entry(index, leaf, entry, range.opening(index)));
+            let opening = range
+                .opening(index)
+                .map_or(0, |opening| opening.json().len());
+            bytes = bytes.saturating_add(entry.len()).saturating_add(opening);
             if records.len() >= record::MAX_REQUEST_ENTRIES || bytes >= record::MAX_REQUEST_BYTES {
                 self.send(origin, &sent, std::mem::take(&mut records))
                     .await?;

@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use livetrail_record::{AuditRecord, Field, FieldType, FieldValue, Severity, parse_canonical};
-use livetrail_replica::Gap;
+use livetrail_replica::{EntryOpening, Gap};
 use livetrail_tlog::Hash;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
@@ -58,7 +58,12 @@ pub(super) fn request(
 }
 
 /// The log record for an entry.
-pub(super) fn entry(index: u64, leaf: &Hash, entry: &[u8]) -> LogRecord {
+pub(super) fn entry(
+    index: u64,
+    leaf: &Hash,
+    entry: &[u8],
+    opening: Option<&EntryOpening>,
+) -> LogRecord {
     let mut attributes = vec![
         number("livetrail.index", index),
         text("livetrail.leaf", &leaf.to_string()),
@@ -75,6 +80,9 @@ pub(super) fn entry(index: u64, leaf: &Hash, entry: &[u8]) -> LogRecord {
         };
     };
     add_fields(&mut attributes, &record);
+    for (name, value) in opening.iter().flat_map(|one| one.opening.fields()) {
+        attributes.push(text(&format!("livetrail.personal.{name}"), value.expose()));
+    }
     let time_unix_nano = record.ts_ms.saturating_mul(1_000_000);
     LogRecord {
         time_unix_nano,
@@ -155,13 +163,13 @@ const fn value(value: Value) -> AnyValue {
 
 #[cfg(test)]
 mod tests {
-    use livetrail_record::{AuditAction, encode_canonical};
+    use livetrail_record::{AuditAction, EntryContext, Uuid, encode_canonical, encode_entry};
     use livetrail_tlog::leaf_hash;
 
     use super::*;
 
     fn of(bytes: &[u8]) -> LogRecord {
-        entry(7, &leaf_hash(bytes), bytes)
+        entry(7, &leaf_hash(bytes), bytes, None)
     }
 
     #[test]
@@ -179,6 +187,20 @@ mod tests {
         assert_eq!(sent.body, Some(value(Value::StringValue(text))));
         assert!(sent.attributes.contains(&number("livetrail.index", 7)));
         assert!(sent.attributes.contains(&text_of_leaf(&bytes)));
+    }
+
+    #[test]
+    fn names_in_clear_are_attributes_of_their_own() {
+        let record = AuditRecord::new(AuditAction::PlayStarted, "live")
+            .with_session(Uuid::from_u128(7))
+            .with_principal("alice");
+        let made = encode_entry(&record, &EntryContext::new([9; 16])).unwrap();
+        let opening = EntryOpening::new(7, made.opening.unwrap());
+        let sent = entry(7, &leaf_hash(&made.bytes), &made.bytes, Some(&opening));
+        let name = text("livetrail.personal.principal", "alice");
+        assert!(sent.attributes.contains(&name), "{:?}", sent.attributes);
+        let exact = String::from_utf8(made.bytes).unwrap();
+        assert_eq!(sent.body, Some(value(Value::StringValue(exact))));
     }
 
     #[test]

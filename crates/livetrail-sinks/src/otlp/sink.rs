@@ -48,7 +48,7 @@ impl Transport for Collector {
 
     async fn send(&self, _turn: (), sent: Sent<'_>, claim: Claim) -> Result<Claim, ReplicaError> {
         match sent {
-            Sent::Range(range) => self.0.send_entries(range.origin(), range.iter()).await?,
+            Sent::Range(range) => self.0.send_entries(range).await?,
             Sent::Gap(gap) => {
                 let records = vec![record::gap(gap)];
                 self.0.send(&gap.origin, &gap.missing, records).await?;

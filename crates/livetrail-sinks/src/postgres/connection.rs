@@ -14,7 +14,7 @@ use tokio_postgres::{Client, Error, Row, Statement};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::error::{is_lost_swap, replica_error};
-use super::schema::{HAND_OVERS_VERSION, OLDEST_VERSION, SCHEMA_VERSION};
+use super::schema::{HAND_OVERS_VERSION, OLDEST_VERSION, OPENINGS_VERSION, SCHEMA_VERSION};
 use super::{copy, target::PostgresTarget};
 
 /// The sink hands rows to the server after it has collected this many bytes of them.
@@ -71,6 +71,7 @@ pub(super) struct Connection {
     _driver: Driver,
     place: String,
     version: i32,
+    keeps_openings: bool,
     commit: Statement,
     checkpoint: Statement,
     copy: Statement,
@@ -91,6 +92,7 @@ impl Connection {
     pub(super) async fn open(
         target: &PostgresTarget,
         tls: MakeRustlsConnect,
+        keeps_openings: bool,
     ) -> Result<Self, ReplicaError> {
         let place = target.place();
         let what = format!("cannot connect to {place}");
@@ -103,6 +105,11 @@ impl Connection {
         let failed = |error| replica_error(&format!("cannot prepare a session at {place}"), error);
         client.batch_execute(SESSION).await.map_err(failed)?;
         let version = check_version(&client, &place).await?;
+        if keeps_openings && version < OPENINGS_VERSION {
+            return Err(ReplicaError::unsuitable(format!(
+                "{place} has schema version {version}, which has no table for openings: run `livetrail trail sinks init postgres`"
+            )));
+        }
         let commit = client.prepare(COMMIT).await.map_err(failed)?;
         let checkpoint = client.prepare(CHECKPOINT).await.map_err(failed)?;
         let statement = &copy::columns(version).statement;
@@ -112,12 +119,17 @@ impl Connection {
             _driver: driver,
             place,
             version,
+            keeps_openings,
             commit,
             checkpoint,
             copy,
             logs: BTreeMap::new(),
             months: Vec::new(),
         })
+    }
+
+    pub(super) const fn client(&self) -> &Client {
+        &self.client
     }
 
     /// Whether the connection is known to have ended.
@@ -250,7 +262,26 @@ impl Connection {
             );
             return Err(ReplicaError::Denied { what, source: None });
         }
+        if self.keeps_openings {
+            self.check_eraser().await?;
+        }
         Ok(())
+    }
+
+    /// Checks that openings can be added and erased.
+    async fn check_eraser(&self) -> Result<(), ReplicaError> {
+        let statement = "SELECT has_table_privilege('livetrail.openings', 'INSERT') AND has_table_privilege('livetrail.openings', 'DELETE') \
+            AND has_table_privilege('livetrail.erased', 'INSERT') AND has_table_privilege('livetrail.erasures', 'UPDATE')";
+        let row = self.client.query_one(statement, &[]).await;
+        let row = row.map_err(|error| self.failed("look at the schema", error))?;
+        if self.get(&row, 0)? {
+            return Ok(());
+        }
+        let what = format!(
+            "may not erase openings at {}: grant the role livetrail_eraser",
+            self.place
+        );
+        Err(ReplicaError::Denied { what, source: None })
     }
 
     /// Runs one transaction: first the cursor, then the records, then the checkpoint. A writer that
@@ -290,6 +321,9 @@ impl Connection {
                 .map_err(failed)?;
         }
         self.add_hand_overs(log, range.hand_overs()).await?;
+        if self.keeps_openings {
+            self.add_openings(log, range).await?;
+        }
         self.client.batch_execute("COMMIT").await.map_err(failed)?;
         Ok(Swap::Done)
     }
@@ -391,7 +425,7 @@ impl Connection {
     }
 
     /// The id of a log. Adds the log if it is new.
-    async fn log(&mut self, origin: &str) -> Result<i32, ReplicaError> {
+    pub(super) async fn log(&mut self, origin: &str) -> Result<i32, ReplicaError> {
         if let Some(log) = self.logs.get(origin) {
             return Ok(*log);
         }
@@ -457,7 +491,11 @@ impl Connection {
     }
 
     /// Reads a column of a row. A column of an unexpected type is an error.
-    fn get<'a, T: FromSql<'a>>(&self, row: &'a Row, column: usize) -> Result<T, ReplicaError> {
+    pub(super) fn get<'a, T: FromSql<'a>>(
+        &self,
+        row: &'a Row,
+        column: usize,
+    ) -> Result<T, ReplicaError> {
         row.try_get(column)
             .map_err(|error| self.failed("read an answer", error))
     }
@@ -469,7 +507,7 @@ impl Connection {
         })
     }
 
-    fn failed(&self, step: &str, error: Error) -> ReplicaError {
+    pub(super) fn failed(&self, step: &str, error: Error) -> ReplicaError {
         replica_error(&format!("cannot {step} at {}", self.place), error)
     }
 }
@@ -497,7 +535,7 @@ async fn check_version(client: &Client, place: &str) -> Result<i32, ReplicaError
 }
 
 /// An index or a count as an `i64`. Both are below 2^53.
-fn int(value: u64) -> i64 {
+pub(super) fn int(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 

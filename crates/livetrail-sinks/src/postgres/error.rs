@@ -17,7 +17,7 @@ pub(super) fn replica_error(what: &str, error: Error) -> ReplicaError {
         // too.
         code if code.starts_with("28") || code == "42501" => ReplicaError::Denied {
             what: format!(
-                "{what}: not allowed; check user and password, and grant the role livetrail_writer"
+                "{what}: not allowed; check user and password, and grant the role livetrail_writer, and for openings livetrail_eraser"
             ),
             source,
         },

@@ -4,6 +4,8 @@
 //!  livetrail.records      typed columns, exact entry, leaf hash; one partition per month
 //!  livetrail.commits      the cursor: a chain of ranges, one row per batch
 //!  livetrail.checkpoints  the signed checkpoints of the batches
+//!  livetrail.openings     names, if the sink keeps openings; not append-only
+//!  livetrail.erasures     the cursor of erasures
 //! ```
 //!
 //! A batch is one transaction. It adds the row of `commits` that moves the cursor, then the records
@@ -15,6 +17,7 @@ mod build;
 mod connection;
 mod copy;
 mod error;
+mod openings;
 mod schema;
 mod sink;
 mod target;

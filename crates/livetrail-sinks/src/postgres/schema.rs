@@ -6,7 +6,7 @@ use super::target::PostgresTarget;
 use crate::error::SinksError;
 
 /// The schema version that this program writes.
-pub const SCHEMA_VERSION: i32 = 3;
+pub const SCHEMA_VERSION: i32 = 4;
 
 /// The oldest version that it also writes, without what later versions have.
 pub(super) const OLDEST_VERSION: i32 = 1;
@@ -18,12 +18,16 @@ pub(super) const HAND_OVERS_VERSION: i32 = 2;
 /// fields are in the column `entry` alone.
 pub(super) const SECOND_SCHEMA_VERSION: i32 = 3;
 
+/// The first version that has a table for openings.
+pub(super) const OPENINGS_VERSION: i32 = 4;
+
 /// The migrations from each version to the next, the first from an empty database. A published
 /// migration never changes: each change is a new file.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     include_str!("sql/001.sql"),
     include_str!("sql/002.sql"),
     include_str!("sql/003.sql"),
+    include_str!("sql/004.sql"),
 ];
 
 const _: () = assert!(MIGRATIONS.len() == SCHEMA_VERSION as usize);
@@ -34,7 +38,7 @@ const LOCK: &str = "SELECT pg_advisory_xact_lock(hashtextextended('livetrail.sch
 /// Creates the group roles. Roles belong to the whole server, so another database may have created
 /// them.
 const ROLES: &str = "DO $$ DECLARE role text; BEGIN \
-    FOREACH role IN ARRAY ARRAY['livetrail_writer', 'livetrail_reader'] LOOP \
+    FOREACH role IN ARRAY ARRAY['livetrail_writer', 'livetrail_reader', 'livetrail_eraser'] LOOP \
         IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = role) THEN \
             EXECUTE format('CREATE ROLE %I NOLOGIN', role); \
         END IF; \
@@ -51,7 +55,7 @@ pub struct SetUp {
 }
 
 /// Creates the schema or brings it to this program's version, with the group roles
-/// `livetrail_writer` and `livetrail_reader`.
+/// `livetrail_writer`, `livetrail_reader` and `livetrail_eraser`.
 ///
 /// An administrator of the database runs this and then owns the schema. The server should log in as
 /// another user. Each version is one transaction. This does nothing if the schema is up to date.

@@ -2,10 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use livetrail_replica::PersonalMode;
 use livetrail_settings::{Secret, SecretText, beside};
 use serde::Deserialize;
 
-use crate::settings::Settings;
+use crate::settings::{Personal, Settings};
 
 with_tls_files! {
     /// A table of PostgreSQL. Its address is a secret, given in one of three ways.
@@ -47,6 +48,14 @@ impl Settings for Postgres {
             Err(error) => Some(error.to_string()),
             Ok(()) => self.tls().wrong().map(str::to_owned),
         }
+    }
+
+    /// A table can be erased from, and its views show the names. So `clear` is the same.
+    fn personal(&self, asked: Personal, _accept_unerasable: bool) -> Result<PersonalMode, String> {
+        Ok(match asked {
+            Personal::None => PersonalMode::None,
+            Personal::Opening | Personal::Clear => PersonalMode::Opening,
+        })
     }
 
     fn has_a_secret_inside(&self) -> bool {

@@ -1,7 +1,9 @@
 //! The sink: it opens one connection when it needs it, and drops it after any error.
 
 use async_trait::async_trait;
-use livetrail_replica::{Gap, ReplicaError, ReplicaSink, SealedRange, Sightings, SinkCursor};
+use livetrail_replica::{
+    Erasure, Gap, PersonalMode, ReplicaError, ReplicaSink, SealedRange, Sightings, SinkCursor,
+};
 use tokio::sync::Mutex;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
@@ -17,6 +19,7 @@ pub struct PostgresSink {
     name: String,
     target: PostgresTarget,
     tls: MakeRustlsConnect,
+    keeps_openings: bool,
     connection: Mutex<Option<Connection>>,
 }
 
@@ -30,8 +33,17 @@ impl PostgresSink {
             name: name.into(),
             tls: target.tls()?,
             target,
+            keeps_openings: false,
             connection: Mutex::new(None),
         })
+    }
+
+    /// Keeps openings in the table `livetrail.openings`, and erases them again. The login needs the
+    /// role `livetrail_eraser` as well.
+    #[must_use]
+    pub const fn keeping_openings(mut self) -> Self {
+        self.keeps_openings = true;
+        self
     }
 
     /// Takes the connection out of its field. If the caller is dropped before it is done, the
@@ -44,7 +56,7 @@ impl PostgresSink {
         if let Some(connection) = kept.filter(|kept| !kept.is_closed()) {
             return Ok(connection);
         }
-        Connection::open(&self.target, self.tls.clone()).await
+        Connection::open(&self.target, self.tls.clone(), self.keeps_openings).await
     }
 
     /// Puts the connection back after an answer that leaves no transaction open.
@@ -87,6 +99,26 @@ impl ReplicaSink for PostgresSink {
     async fn skip(&self, gap: &Gap) -> Result<(), ReplicaError> {
         let mut connection = self.take().await?;
         let answer = connection.skip(gap).await;
+        self.done(connection, answer).await
+    }
+
+    fn personal(&self) -> PersonalMode {
+        if self.keeps_openings {
+            PersonalMode::Opening
+        } else {
+            PersonalMode::None
+        }
+    }
+
+    async fn erasure_cursor(&self, origin: &str) -> Result<u64, ReplicaError> {
+        let connection = self.take().await?;
+        let answer = connection.erasure_cursor(origin).await;
+        self.done(connection, answer).await
+    }
+
+    async fn erase(&self, erasure: &Erasure) -> Result<(), ReplicaError> {
+        let mut connection = self.take().await?;
+        let answer = connection.erase(erasure).await;
         self.done(connection, answer).await
     }
 

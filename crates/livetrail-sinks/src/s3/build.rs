@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use livetrail_clock::Clock;
-use livetrail_replica::ReplicaSink;
+use livetrail_replica::{PersonalMode, ReplicaSink};
 use livetrail_s3::{Bucket, CredentialSource, Endpoint, LockMode};
 
 use super::{Retention, S3Options, S3Sink, UnixSeconds};
@@ -11,7 +11,12 @@ use crate::error::SinksError;
 use crate::settings::{Build, Lock, S3, SinkContext};
 
 impl Build for S3 {
-    fn build(&self, name: &str, cx: &SinkContext<'_>) -> Result<Arc<dyn ReplicaSink>, SinksError> {
+    fn build(
+        &self,
+        name: &str,
+        _personal: PersonalMode,
+        cx: &SinkContext<'_>,
+    ) -> Result<Arc<dyn ReplicaSink>, SinksError> {
         let sink = S3Sink::new(name, self.options()?, unix_seconds(Arc::clone(&cx.clock)))?;
         Ok(Arc::new(sink))
     }

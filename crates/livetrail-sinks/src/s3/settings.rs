@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use livetrail_replica::ReplicaOptions;
+use livetrail_replica::{PersonalMode, ReplicaOptions};
 use livetrail_settings::{Bounds, Span, beside};
 use serde::Deserialize;
 
-use crate::settings::{DAY_S, Settings};
+use crate::settings::{DAY_S, Personal, Settings};
 
 /// The longest time that records are collected. Readers see a record at most this long after it is
 /// sealed.
@@ -119,6 +119,15 @@ impl Settings for S3 {
 
     fn adjust(&self, options: &mut ReplicaOptions) {
         options.batch_interval = self.batch_interval.0;
+    }
+
+    fn personal(&self, asked: Personal, _accept_unerasable: bool) -> Result<PersonalMode, String> {
+        match asked {
+            Personal::None => Ok(PersonalMode::None),
+            Personal::Opening | Personal::Clear => {
+                Err("is not \"none\", and this kind of sink keeps no names".to_owned())
+            }
+        }
     }
 
     fn secret_files(&self) -> Vec<&PathBuf> {

@@ -2,14 +2,23 @@
 
 use std::sync::Arc;
 
-use livetrail_replica::ReplicaSink;
+use livetrail_replica::{PersonalMode, ReplicaSink};
 
 use super::StdoutSink;
 use crate::error::SinksError;
 use crate::settings::{Build, SinkContext, Stdout};
 
 impl Build for Stdout {
-    fn build(&self, name: &str, cx: &SinkContext<'_>) -> Result<Arc<dyn ReplicaSink>, SinksError> {
-        Ok(Arc::new(StdoutSink::new(name, cx.cursors)?))
+    fn build(
+        &self,
+        name: &str,
+        personal: PersonalMode,
+        cx: &SinkContext<'_>,
+    ) -> Result<Arc<dyn ReplicaSink>, SinksError> {
+        let sink = StdoutSink::new(name, cx.cursors)?;
+        Ok(Arc::new(match personal {
+            PersonalMode::Clear => sink.with_names_in_clear(),
+            _ => sink,
+        }))
     }
 }

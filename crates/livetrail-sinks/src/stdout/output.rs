@@ -23,7 +23,8 @@ impl Batch {
         let mut text = String::with_capacity(range.entry_bytes().saturating_mul(3) / 2);
         for (index, entry, leaf) in range.iter() {
             let is_record = parse_canonical(entry).is_ok();
-            json_line::entry(&mut text, index, leaf, entry, is_record);
+            let opening = range.opening(index);
+            json_line::entry(&mut text, index, leaf, entry, is_record, opening);
         }
         Self {
             origin: range.origin().to_owned(),

@@ -27,7 +27,7 @@ fn lines(log: &TestLog, count: usize) -> String {
     let mut text = String::new();
     for (index, entry) in (0..).zip(&log.entries()[..count]) {
         let leaf = livetrail_tlog::leaf_hash(entry);
-        json_line::entry(&mut text, index, &leaf, entry, true);
+        json_line::entry(&mut text, index, &leaf, entry, true, None);
     }
     text
 }

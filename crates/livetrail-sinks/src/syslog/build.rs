@@ -2,14 +2,19 @@
 
 use std::sync::Arc;
 
-use livetrail_replica::ReplicaSink;
+use livetrail_replica::{PersonalMode, ReplicaSink};
 
 use super::{SyslogSink, SyslogTarget};
 use crate::error::SinksError;
 use crate::settings::{Build, SinkContext, Syslog};
 
 impl Build for Syslog {
-    fn build(&self, name: &str, cx: &SinkContext<'_>) -> Result<Arc<dyn ReplicaSink>, SinksError> {
+    fn build(
+        &self,
+        name: &str,
+        personal: PersonalMode,
+        cx: &SinkContext<'_>,
+    ) -> Result<Arc<dyn ReplicaSink>, SinksError> {
         let mut target = SyslogTarget::parse(&self.address, self.transport)?
             .with_names(self.facility, self.enterprise)?;
         if self.insecure {
@@ -26,6 +31,10 @@ impl Build for Syslog {
             SyslogTarget::with_ca_file,
             SyslogTarget::with_certificate,
         );
-        Ok(Arc::new(SyslogSink::new(name, target, cx.cursors)?))
+        let sink = SyslogSink::new(name, target, cx.cursors)?;
+        Ok(Arc::new(match personal {
+            PersonalMode::Clear => sink.with_names_in_clear(),
+            _ => sink,
+        }))
     }
 }

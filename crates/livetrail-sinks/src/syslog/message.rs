@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use livetrail_record::{AuditRecord, Field, FieldType, FieldValue, Severity, parse_canonical};
-use livetrail_replica::Gap;
+use livetrail_replica::{EntryOpening, Gap};
 use livetrail_tlog::Hash;
 
 use super::target::SyslogTarget;
@@ -54,10 +54,17 @@ impl<'a> Encoder<'a> {
     }
 
     /// Appends an entry's message.
-    pub(super) fn entry(&mut self, out: &mut Vec<u8>, index: u64, leaf: &Hash, entry: &[u8]) {
+    pub(super) fn entry(
+        &mut self,
+        out: &mut Vec<u8>,
+        index: u64,
+        leaf: &Hash,
+        entry: &[u8],
+        opening: Option<&EntryOpening>,
+    ) {
         self.message.clear();
         match parse_canonical(entry) {
-            Ok(record) => self.record(index, leaf, entry, &record),
+            Ok(record) => self.record(index, leaf, entry, &record, opening),
             Err(_) => {
                 self.header(Severity::Notice, &AuditRecord::new(no_action(), ""), "-");
                 self.place(index, leaf);
@@ -82,7 +89,14 @@ impl<'a> Encoder<'a> {
         self.finish(out);
     }
 
-    fn record(&mut self, index: u64, leaf: &Hash, entry: &[u8], record: &AuditRecord) {
+    fn record(
+        &mut self,
+        index: u64,
+        leaf: &Hash,
+        entry: &[u8],
+        record: &AuditRecord,
+        opening: Option<&EntryOpening>,
+    ) {
         self.header(of_record(record), record, record.action.label());
         self.place(index, leaf);
         for field in PARAMETERS.iter() {
@@ -97,6 +111,14 @@ impl<'a> Encoder<'a> {
                 }
                 // Personal data and all other fields do not become parameters.
                 _ => {}
+            }
+        }
+        if let Some(opening) = opening {
+            // Names in clear are a second element.
+            let enterprise = self.enterprise;
+            self.write(format_args!("][personal@{enterprise}"));
+            for (name, value) in opening.opening.fields() {
+                self.parameter(name, value.expose());
             }
         }
         self.message.extend_from_slice(b"] ");
@@ -182,7 +204,9 @@ fn timestamp(ts_ms: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use livetrail_record::{AuditAction, Outcome, Reason, Uuid, encode_canonical};
+    use livetrail_record::{
+        AuditAction, EntryContext, Outcome, Reason, Uuid, encode_canonical, encode_entry,
+    };
     use livetrail_tlog::leaf_hash;
 
     use super::super::target::Transport;
@@ -194,7 +218,8 @@ mod tests {
 
     fn message(bytes: &[u8]) -> String {
         let mut out = Vec::new();
-        Encoder::new(&target(), "example.com/a").entry(&mut out, 7, &leaf_hash(bytes), bytes);
+        let leaf = leaf_hash(bytes);
+        Encoder::new(&target(), "example.com/a").entry(&mut out, 7, &leaf, bytes, None);
         String::from_utf8(out).unwrap()
     }
 
@@ -218,6 +243,26 @@ mod tests {
              stream=\"a\\\"b\\]c\\\\d\" session=\"00000000-0000-0000-0000-000000000001\" outcome=\"denied\" reason=\"unauthorized\" seq=\"3\"] {json}"
         );
         assert_eq!(message(&bytes), format!("{} {wanted}", wanted.len()));
+    }
+
+    #[test]
+    fn names_in_clear_are_an_element_of_their_own() {
+        let record = AuditRecord::new(AuditAction::PlayStarted, "live")
+            .with_session(Uuid::from_u128(7))
+            .with_principal("ali]ce")
+            .with_peer("192.0.2.7:1");
+        let made = encode_entry(&record, &EntryContext::new([9; 16])).unwrap();
+        let opening = EntryOpening::new(7, made.opening.unwrap());
+        let (leaf, bytes) = (leaf_hash(&made.bytes), made.bytes);
+        let mut out = Vec::new();
+        let target = target();
+        let mut encoder = Encoder::new(&target, "example.com/a");
+        encoder.entry(&mut out, 7, &leaf, &bytes, Some(&opening));
+        let text = String::from_utf8(out).unwrap();
+        let json = String::from_utf8(bytes).unwrap();
+        let wanted =
+            format!("\"][personal@32473 peer=\"192.0.2.7:1\" principal=\"ali\\]ce\"] {json}");
+        assert!(text.ends_with(&wanted), "{text}");
     }
 
     #[test]

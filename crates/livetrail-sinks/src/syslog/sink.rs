@@ -56,7 +56,7 @@ impl Receiver {
         let mut encoder = Encoder::new(&self.target, range.origin());
         let mut chunk = Vec::with_capacity(CHUNK_BYTES);
         for (index, entry, leaf) in range.iter() {
-            encoder.entry(&mut chunk, index, leaf, entry);
+            encoder.entry(&mut chunk, index, leaf, entry, range.opening(index));
             if chunk.len() >= CHUNK_BYTES {
                 connection.send(&chunk).await?;
                 chunk.clear();

@@ -10,8 +10,8 @@ use crate::note::stated;
 use crate::sources::Files;
 use crate::sources::limits::Deadline;
 
-/// The longest line: the longest entry in base64, with some reserve for the rest.
-const MAX_LINE_BYTES: usize = 128 << 10;
+/// The longest line: the longest entry and the longest opening, with some reserve for the rest.
+const MAX_LINE_BYTES: usize = 256 << 10;
 
 /// The maximum number of hand-overs that are read from a cursor: no real log has more.
 const MAX_HAND_OVERS: usize = 1_024;

@@ -28,6 +28,7 @@ pub(crate) enum Line<'a> {
 ///
 /// ```text
 /// {"index":N,"leaf":"BASE64","record":{…}}
+/// {"index":N,"leaf":"BASE64","opening":{…},"record":{…}}
 /// {"index":N,"leaf":"BASE64","entry_base64":"BASE64"}
 /// {"first_index":N,"next_index":M,"gap":"…"}
 /// {"tree_size":N,"peaks":["BASE64",…]}
@@ -45,7 +46,11 @@ fn entry(index: u64, rest: &[u8]) -> Option<Line<'_>> {
     let rest = rest.strip_prefix(b",\"leaf\":\"")?;
     let end = rest.iter().position(|byte| *byte == b'"')?;
     let (leaf, rest) = rest.split_at_checked(end)?;
-    let rest = rest.strip_prefix(b"\",\"")?;
+    let mut rest = rest.strip_prefix(b"\",\"")?;
+    if let Some(opening) = rest.strip_prefix(b"opening\":") {
+        // Names in clear; the entry does not contain them.
+        rest = behind_object(opening)?.strip_prefix(b",\"")?;
+    }
     let entry = if let Some(record) = rest.strip_prefix(b"record\":") {
         let record = record.strip_suffix(b"}")?;
         // A record is an object, so a truncated line never ends like a complete one.
@@ -56,6 +61,28 @@ fn entry(index: u64, rest: &[u8]) -> Option<Line<'_>> {
         STANDARD.decode(text.strip_suffix(b"\"}")?).ok()?.into()
     };
     Some(Line::Entry { index, leaf, entry })
+}
+
+/// What comes after the JSON object at the beginning.
+fn behind_object(text: &[u8]) -> Option<&[u8]> {
+    let mut depth = 0_usize;
+    let mut in_text = false;
+    let mut is_escaped = false;
+    for (at, byte) in text.iter().enumerate() {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' if in_text => is_escaped = true,
+            b'"' => in_text = !in_text,
+            _ if in_text => {}
+            b'{' => depth = depth.saturating_add(1),
+            b'}' => depth = depth.checked_sub(1)?,
+            _ => {}
+        }
+        if depth == 0 {
+            return text.get(at.saturating_add(1)..).filter(|_| *byte == b'}');
+        }
+    }
+    None
 }
 
 fn gap(line: &[u8]) -> Option<Line<'_>> {
@@ -109,6 +136,13 @@ mod tests {
             entry: b"no\n\xff".into(),
         };
         assert_eq!(parse(bytes), wanted);
+        let named = br#"{"index":7,"leaf":"bGVhZg==","opening":{"peer":"a}\"{","x":{}},"record":{"action":"x"}}"#;
+        let wanted = Line::Entry {
+            index: 7,
+            leaf: b"bGVhZg==",
+            entry: br#"{"action":"x"}"#.into(),
+        };
+        assert_eq!(parse(named), wanted);
         let gap = br#"{"first_index":3,"next_index":8,"gap":"say \"why\""}"#;
         assert_eq!(parse(gap), Line::Gap { first: 3, next: 8 });
         let peaks = vec![leaf_hash(b"a"), leaf_hash(b"b")];
@@ -150,7 +184,7 @@ mod tests {
             assert_eq!(parse(line.as_bytes()), wanted, "{line}");
         }
         // Truncated at any position, it is never accepted as complete.
-        for whole in [&record[..], bytes, gap, tree] {
+        for whole in [&record[..], bytes, named, gap, tree] {
             for end in 0..whole.len() {
                 let cut = parse(&whole[..end]);
                 assert!(

@@ -11,7 +11,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use livetrail_replica::ReplicaSink;
-use livetrail_replica::conformance::{Access, Manipulation, Place, Proxy, Server, TestLog};
+use livetrail_replica::conformance::{
+    Access, Erasing, Manipulation, Place, Proxy, Server, TestLog,
+};
 use livetrail_sinks::postgres::{PostgresSink, PostgresTarget, set_up};
 use system_tests::Postgres;
 
@@ -44,6 +46,7 @@ impl Place for Table {
         let administrator = PostgresTarget::parse(&server.url()).unwrap();
         set_up(&administrator).await.unwrap();
         server.sql("CREATE ROLE trail LOGIN IN ROLE livetrail_writer");
+        server.sql("CREATE ROLE names LOGIN IN ROLE livetrail_writer, livetrail_eraser");
         let proxy = Proxy::start(server.address()).await.unwrap();
         Self { server, proxy }
     }
@@ -92,6 +95,27 @@ impl Place for Table {
              ALTER TABLE livetrail.logs DISABLE TRIGGER ALL; {statements}"
         ));
         true
+    }
+}
+
+#[async_trait]
+impl Erasing for Table {
+    async fn opening_sink(&self) -> Arc<dyn ReplicaSink> {
+        let url = format!("postgres://names@{}/postgres", self.proxy.address());
+        Arc::new(sink(&url).keeping_openings())
+    }
+
+    async fn openings(&self, origin: &str) -> Vec<([u8; 16], Vec<u8>)> {
+        let connected = tokio_postgres::connect(&self.server.url(), tokio_postgres::NoTls).await;
+        let (client, connection) = connected.unwrap();
+        tokio::spawn(connection);
+        let statement = "SELECT decode(replace(session::text, '-', ''), 'hex'), opening \
+            FROM livetrail.openings JOIN livetrail.logs USING (log_id) WHERE origin = $1";
+        let rows = client.query(statement, &[&origin]).await.unwrap();
+        let id = |bytes: &[u8]| bytes.try_into().unwrap();
+        rows.iter()
+            .map(|row| (id(row.get(0)), row.get(1)))
+            .collect()
     }
 }
 

@@ -9,8 +9,8 @@ use livetrail_record::{
     AuditAction, AuditRecord, EntryContext, Reason, Uuid, Value, digest_to_base64,
     encode_canonical, encode_entry,
 };
-use livetrail_replica::conformance::{Place as _, TestLog};
-use livetrail_replica::{ErrorClass, Gap, ReplicaError, ReplicaSink as _, SealedRange};
+use livetrail_replica::conformance::{Erasing as _, Place as _, TestLog};
+use livetrail_replica::{Erasure, ErrorClass, Gap, ReplicaError, ReplicaSink as _, SealedRange};
 use livetrail_sinks::SinksError;
 use livetrail_sinks::postgres::{PostgresTarget, SCHEMA_VERSION, set_up};
 use livetrail_tlog::leaf_hash;
@@ -131,6 +131,8 @@ async fn an_older_schema_takes_records_of_schema_2_and_gets_their_columns_by_a_s
     let ranges = sealed_in_steps(&entries.each_ref().map(|entry| entry.bytes.clone()));
     let writer = || sink(&server.url_of("trail"));
     writer().append(&ranges[0]).await.unwrap();
+    let error = writer().keeping_openings().health().await.unwrap_err();
+    assert!(error.to_string().contains("sinks init postgres"), "{error}");
     let target = PostgresTarget::parse(&server.url()).unwrap();
     let done = set_up(&target).await.unwrap();
     assert_eq!((done.from, done.to), (2, SCHEMA_VERSION));
@@ -144,6 +146,48 @@ async fn an_older_schema_takes_records_of_schema_2_and_gets_their_columns_by_a_s
     assert_eq!(server.sql(exact), "front");
     let told = server.try_sql("postgres", "UPDATE livetrail.records SET via = 'x'");
     assert!(told.unwrap_err().contains("is append-only"));
+}
+
+/// Names are in the views as long as there are openings. A writer without the eraser's role cannot
+/// read or write any, and nobody but the eraser can remove one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn views_show_names_until_they_are_erased() {
+    let table = Table::fresh().await;
+    let log = TestLog::new(ORIGIN);
+    let sessions = log.add_sessions(2);
+    let named = table.opening_sink().await;
+    named.append(&log.range(0, 2)).await.unwrap();
+    let names =
+        "SELECT principal, peer, user_agent, stream_name FROM livetrail.sessions ORDER BY session";
+    let of = |index| {
+        format!(
+            "viewer-{index}|192.0.2.7:{}|a \"player\"|cam",
+            10_000 + index
+        )
+    };
+    assert_eq!(table.server.sql(names), format!("{}\n{}", of(0), of(1)));
+    let proven = "SELECT convert_from(opening, 'UTF8')::json ->> 'principal' FROM livetrail.openings ORDER BY index";
+    assert_eq!(table.server.sql(proven), "viewer-0\nviewer-1");
+    for change in [
+        "SELECT principal FROM livetrail.openings",
+        "DELETE FROM livetrail.openings",
+        "INSERT INTO livetrail.erased (log_id, session) SELECT 1, gen_random_uuid()",
+    ] {
+        let error = table.server.try_sql("trail", change).unwrap_err();
+        assert!(error.contains("permission denied"), "{change}: {error}");
+    }
+    let change = "UPDATE livetrail.openings SET principal = 'x'";
+    let error = table.server.try_sql("names", change).unwrap_err();
+    assert!(error.contains("permission denied"), "{error}");
+    let unable = sink(&table.server.url_of("trail")).keeping_openings();
+    let error = unable.health().await.unwrap_err();
+    assert!(error.to_string().contains("livetrail_eraser"), "{error}");
+
+    let erasure = Erasure::new(ORIGIN, 0..2, sessions[..1].to_vec());
+    named.erase(&erasure).await.unwrap();
+    assert_eq!(table.server.sql(names), format!("|||cam\n{}", of(1)));
+    let left = "SELECT count(*), count(personal) FROM livetrail.records";
+    assert_eq!(table.server.sql(left), "2|2", "the entries stay");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,6 +1,6 @@
 //! Metrics of witnesses and sinks, which follow the trail.
 
-use livetrail_replica::{ReplicaState, ReplicaStatus};
+use livetrail_replica::{PersonalMode, ReplicaState, ReplicaStatus};
 
 use super::{
     Now,
@@ -64,7 +64,7 @@ impl Now {
         if sinks.is_empty() {
             return Ok(());
         }
-        let gauges: [(&str, &str, OfSink); 6] = [
+        let gauges: [(&str, &str, OfSink); 11] = [
             (
                 "sink_lag_records",
                 "Sealed records that the sink does not have",
@@ -94,6 +94,31 @@ impl Now {
                 "sink_left_behind",
                 "1 while the trail does not wait for the sink any longer",
                 |sink| u64::from(sink.left_behind),
+            ),
+            (
+                "sink_unerasable",
+                "1 when the sink gets names in clear that nobody can erase there",
+                |sink| u64::from(sink.personal == PersonalMode::Clear),
+            ),
+            (
+                "sink_erased_up_to",
+                "The sink has applied the erasures that records below this index name",
+                |sink| sink.erased_up_to.unwrap_or(0),
+            ),
+            (
+                "sink_erasures_pending",
+                "Erasures that the sink has not applied",
+                |sink| sink.pending_erasures,
+            ),
+            (
+                "sink_erasure_lag_seconds",
+                "Age of the oldest erasure that the sink has not applied",
+                |sink| sink.erasure_lag.as_secs(),
+            ),
+            (
+                "sink_erasure_overdue",
+                "1 when that is more than the sink's erasure_overdue_after",
+                |sink| u64::from(sink.erasure_overdue),
             ),
         ];
         for (name, help, figure) in gauges {

@@ -7,7 +7,7 @@ mod kafka;
 use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use livetrail_ledger::{Cursor, Reader, RealStore, SharedStore};
-use livetrail_replica::{ReplicaSink, examine};
+use livetrail_replica::{PersonalMode, ReplicaError, ReplicaSink, examine};
 use livetrail_trail::{chain, trail_directory};
 use serde::Serialize;
 
@@ -83,6 +83,10 @@ struct Answer {
     cursor: Option<u64>,
     /// Number of records that the trail has sealed and the sink does not have.
     lag_records: Option<u64>,
+    /// `none`; `opening`, where names can be erased; `clear`, where nobody can erase them.
+    personal: &'static str,
+    /// The erasures that records below this index name are applied.
+    erased_up_to: Option<u64>,
     /// The error, if any.
     error: Option<String>,
 }
@@ -121,17 +125,24 @@ fn ask(
 ) -> anyhow::Result<Answer> {
     // The cursor is read first, because a server that runs at the same time may advance it.
     let had = known(reader, sink.name())?;
+    let erases = sink.personal() == PersonalMode::Opening;
     let answer = runtime()?.block_on(async {
-        match tokio::time::timeout(timeout, examine(sink.as_ref(), reader)).await {
-            Ok(answer) => answer
-                .map(|cursor| cursor.next())
-                .map_err(|error| chain(&error)),
+        let asked = async {
+            let cursor = examine(sink.as_ref(), reader).await?.next();
+            let erased = match erases {
+                true => Some(sink.erasure_cursor(reader.origin()).await?),
+                false => None,
+            };
+            Ok::<_, ReplicaError>((cursor, erased))
+        };
+        match tokio::time::timeout(timeout, asked).await {
+            Ok(answer) => answer.map_err(|error| chain(&error)),
             Err(_) => Err(format!("no answer within {timeout:?}")),
         }
     });
     // This comes last, because a server that runs at the same time seals, and its sinks continue.
     let sealed = reader.checkpoint()?.head().size;
-    let cursor = answer.as_ref().ok().copied();
+    let (cursor, erased_up_to) = answer.as_ref().ok().copied().unzip();
     let lost = cursor.filter(|cursor| *cursor < had).map(|cursor| {
         format!("it has {cursor} records and had {had}: was it emptied, or an older copy put in its place?")
     });
@@ -141,6 +152,8 @@ fn ask(
         delivery: sink.delivery().label(),
         cursor,
         lag_records: cursor.map(|cursor| sealed.saturating_sub(cursor)),
+        personal: sink.personal().label(),
+        erased_up_to: erased_up_to.flatten(),
         error: answer.err().or(lost),
     })
 }
@@ -166,10 +179,16 @@ fn show(answers: &[Answer], sealed: u64) -> anyhow::Result<()> {
             answer.delivery.to_owned(),
             number(answer.cursor),
             number(answer.lag_records),
+            match answer.erased_up_to {
+                Some(index) => format!("{}, erased up to {index}", answer.personal),
+                None => answer.personal.to_owned(),
+            },
             answer.error.clone().unwrap_or_else(|| "ok".to_owned()),
         ]
     });
-    let mut answers = table(["sink", "required", "delivery", "holds", "lacks", "state"]);
+    let mut answers = table([
+        "sink", "required", "delivery", "holds", "lacks", "names", "state",
+    ]);
     answers.add_rows(rows);
     say(&answers.to_string())?;
     say(&format!("{sealed} records are sealed"))
