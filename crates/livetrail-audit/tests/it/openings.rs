@@ -21,7 +21,7 @@ use livetrail_ledger::{
 use livetrail_record::{
     Field, FieldValue, Opening, digest_to_base64, name_token, parse_canonical, session_of,
 };
-use livetrail_verify::{Directory, Files, Options, Verdict, verify};
+use livetrail_verify::{Answer, Directory, Files, Options, Verdict, verify};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -368,8 +368,20 @@ async fn after_a_power_cut_sessions_are_closed_under_the_token_of_their_name() {
     assert_eq!(open_sessions_of_ledger(&reader).unwrap(), []);
     let paths = disk.paths().into_iter();
     let files = paths.map(|path| (path.clone(), after.read(&path).unwrap()));
-    let report = verify(&Files(files.collect()), &Options::default(), &mut |_, _| {}).unwrap();
+    let mut options = Options::default();
+    for (index, opening) in vault.kept() {
+        let json = String::from_utf8(opening.to_json()).unwrap();
+        let line = format!("{{\"index\":{index},\"opening\":{json}}}");
+        options.openings.read("kept", line.as_bytes()).unwrap();
+    }
+    let report = verify(&Files(files.collect()), &options, &mut |_, _| {}).unwrap();
     assert_eq!(report.verdict, Verdict::Sound, "{report}");
+    let answers = &report.personal.answers;
+    assert!(answers.len() > 1, "{report}");
+    assert!(
+        answers.iter().all(|one| one.answer == Answer::Shown),
+        "{report}"
+    );
 }
 
 #[tokio::test]
