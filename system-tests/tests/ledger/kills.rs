@@ -1,4 +1,5 @@
-//! SIGKILL at any moment, under load and while recovering.
+//! SIGKILL at any moment, under load and while recovering. Each entry has a companion, so that
+//! entries and companions are compared as well.
 
 use std::os::unix::process::ExitStatusExt as _;
 use std::time::Duration;
@@ -21,7 +22,7 @@ fn whenever_it_is_killed_nothing_durable_is_lost_and_no_checkpoint_is_contradict
     let mut dice = Dice::new();
     let watch = Stopwatch::start();
     let (mut entries, mut roots) = (0, 0);
-    let mut subject = Subject::new();
+    let mut subject = Subject::with_companions();
     for kill in 1..=kills() {
         let writer = subject.start(dice.one(&[0, 0, 100, 1_000, 5_000]));
         let longest = dice.one(&[
@@ -42,7 +43,7 @@ fn whenever_it_is_killed_nothing_durable_is_lost_and_no_checkpoint_is_contradict
                 "{kill} kills, {entries} entries, {roots} published roots, {} s",
                 watch.elapsed().as_secs()
             ));
-            subject = Subject::new();
+            subject = Subject::with_companions();
         }
     }
 }

@@ -22,6 +22,8 @@ const MOST_CHECKPOINTS: usize = 128;
 
 pub(crate) struct Subject {
     temp: TempDir,
+    /// The writer appends entries with companions.
+    companions: bool,
     /// The maximum number of entries that were ever said to be durable.
     pub(crate) durable: u64,
     /// Every checkpoint that was ever said to be published: size and root.
@@ -35,10 +37,18 @@ impl Subject {
         Self::in_dir(&std::env::temp_dir())
     }
 
+    /// A trail whose entries have companions.
+    pub(crate) fn with_companions() -> Self {
+        let mut subject = Self::new();
+        subject.companions = true;
+        subject
+    }
+
     /// A trail below this directory.
     pub(crate) fn in_dir(dir: &Path) -> Self {
         Self {
             temp: tempfile::tempdir_in(dir).expect("a temporary directory"),
+            companions: false,
             durable: 0,
             sealed: BTreeMap::new(),
             checkpoints: Vec::new(),
@@ -66,6 +76,9 @@ impl Subject {
         let mut command = Command::new(env!("CARGO_BIN_EXE_trail-writer"));
         command.arg(self.path()).arg(count.to_string());
         command.arg(pause_us.to_string());
+        if self.companions {
+            command.arg("companions");
+        }
         command
     }
 
@@ -193,9 +206,14 @@ impl Subject {
         let reader = Reader::open(store).expect("a trail to read");
         let mut tree = Frontier::new();
         let mut compared = 0;
+        let kept = self.kept();
         for entry in reader.entries(0..self.durable).expect("the entries") {
-            tree.append(leaf_hash(&entry.expect("an entry")))
-                .expect("room in the tree");
+            let hash = leaf_hash(&entry.expect("an entry"));
+            if self.companions {
+                let companion = kept.get(&tree.size());
+                assert_eq!(companion, Some(&hash.to_string()), "of {}", tree.size());
+            }
+            tree.append(hash).expect("room in the tree");
             if let Some(root) = self.sealed.get(&tree.size()) {
                 assert_eq!(*root, tree.root().to_string(), "at {}", tree.size());
                 compared += 1;
@@ -203,7 +221,28 @@ impl Subject {
         }
         let empty = usize::from(self.sealed.contains_key(&0));
         assert_eq!(compared + empty, self.sealed.len());
+        assert!(
+            kept.last_key_value()
+                .is_none_or(|(last, _)| *last < self.durable),
+            "a companion without its entry"
+        );
         compared
+    }
+
+    /// The companions that the writer's store has, by the index of their entry.
+    fn kept(&self) -> BTreeMap<u64, String> {
+        let mut kept = BTreeMap::new();
+        if !self.companions {
+            return kept;
+        }
+        let text = std::fs::read_to_string(self.path().with_extension("kept"));
+        for line in text.expect("the companions").lines() {
+            let (index, companion) = line.split_once(' ').expect("an index and a companion");
+            let index = index.parse().expect("an index");
+            let known = kept.entry(index).or_insert_with(|| companion.to_owned());
+            assert_eq!(known, companion, "two companions of {index}");
+        }
+        kept
     }
 }
 

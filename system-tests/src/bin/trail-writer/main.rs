@@ -1,10 +1,12 @@
 //! Writes audit records into a ledger and reports its progress, for tests that kill it or break its
 //! disk.
 //!
-//! `trail-writer DIR COUNT [PAUSE_US [patient | WITNESS_URL WITNESS_KEY | SINK …]]`: creates the
-//! trail if there is none (keys in `DIR.keys`), closes the sessions that a crash left open, appends
-//! records in small batches with a pause between them until there are `COUNT`, closes all and ends.
-//! With `patient` it continues when the disk is full, otherwise it ends with an error. It prints
+//! `trail-writer DIR COUNT [PAUSE_US [patient | companions | WITNESS_URL WITNESS_KEY | SINK …]]`:
+//! creates the trail if there is none (keys in `DIR.keys`), closes the sessions that a crash left
+//! open, appends records in small batches with a pause between them until there are `COUNT`, closes
+//! all and ends. With `patient` it continues when the disk is full, otherwise it ends with an
+//! error. With `companions` each entry has one: the text of its hash, which is kept in `DIR.kept`.
+//! It prints
 //!
 //! ```text
 //! open <entries> <clean, or what recovery found>
@@ -24,6 +26,7 @@
 //! a day: segments begin and are removed, bundles fill. With a sink it is as large as a server's,
 //! so that an hour's records are there in a minute.
 
+mod kept;
 mod sinks;
 
 use std::collections::VecDeque;
@@ -35,13 +38,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use livetrail_ledger::{
-    AppendError, Builder, CheckpointHook, Class, HttpTransport, Identity, Ledger, Options, Reader,
-    RealStore, SharedStore, Witness, WitnessFloor, WitnessOptions, WitnessTransport, Witnesses,
-    generate_seed, read_seed, write_seed,
+    AppendError, Builder, CheckpointHook, Class, Entry, HttpTransport, Identity, Ledger, Options,
+    Reader, RealStore, SharedStore, Witness, WitnessFloor, WitnessOptions, WitnessTransport,
+    Witnesses, generate_seed, read_seed, write_seed,
 };
 use livetrail_record::{
     AuditAction, AuditRecord, LossCounts, Outcome, Reason, Uuid, encode_canonical, parse_canonical,
 };
+use livetrail_tlog::leaf_hash;
 use system_tests::clock::{Stopwatch, wait_until, wall_ms};
 
 type Error = Box<dyn std::error::Error>;
@@ -83,17 +87,17 @@ fn main() -> ExitCode {
 
 fn write() -> Result<(), Error> {
     let mut arguments = std::env::args().skip(1);
-    let usage =
-        "usage: trail-writer DIR COUNT [PAUSE_US [patient | WITNESS_URL WITNESS_KEY | SINK ...]]";
+    let usage = "usage: trail-writer DIR COUNT [PAUSE_US [patient | companions | WITNESS_URL WITNESS_KEY | SINK ...]]";
     let dir = PathBuf::from(arguments.next().ok_or(usage)?);
     let count: u64 = arguments.next().ok_or(usage)?.parse()?;
     let pause: u64 = arguments.next().map_or(Ok(0), |pause| pause.parse())?;
     let rest: Vec<String> = arguments.collect();
     let patient = rest == ["patient"];
+    let companions = rest == ["companions"];
     let sink = sinks::named(&rest)?;
     let witness = match rest.as_slice() {
         [url, key] if sink.is_none() => Some(Witness::new(url.clone(), key.parse()?)?),
-        rest if rest.is_empty() || patient || sink.is_some() => None,
+        rest if rest.is_empty() || patient || companions || sink.is_some() => None,
         _ => return Err(usage.into()),
     };
     let store: SharedStore = Arc::new(RealStore::new(&dir));
@@ -102,9 +106,15 @@ fn write() -> Result<(), Error> {
         Ledger::create(&store, &identity)?;
     }
     let asked = Asked::new(witness);
-    let builder = Ledger::builder(Arc::clone(&store), identity)
-        .options(if sink.is_some() { big() } else { small() })
-        .hook(Say);
+    let mut options = if sink.is_some() { big() } else { small() };
+    let mut builder = Ledger::builder(Arc::clone(&store), identity).hook(Say);
+    if companions {
+        // The least for entries with companions.
+        options.queue_bytes = 256 << 10;
+        options.segment_bytes = 320 << 10;
+        builder = builder.companions(kept::Kept(dir.with_extension("kept")));
+    }
+    let builder = builder.options(options);
     let (ledger, report) = asked.before(builder, &store)?.open()?;
     let witnesses = asked.beside(&ledger)?;
     let found = if report.is_clean() {
@@ -118,6 +128,7 @@ fn write() -> Result<(), Error> {
     let replicas = sinks::Following::start(&ledger, &store, sink)?;
     let left_open = left_open(&store, report.entries)?;
     let mut boot = Boot::new(&ledger, report.entries, patient, told_every);
+    boot.companions = companions;
     boot.begin(&left_open)?;
     while boot.next < count {
         boot.batch()?;
@@ -259,6 +270,8 @@ fn left_open(store: &SharedStore, entries: u64) -> Result<Vec<Uuid>, Error> {
 struct Boot<'a> {
     ledger: &'a Ledger,
     patient: bool,
+    /// Each entry has a companion.
+    companions: bool,
     id: Uuid,
     since: Stopwatch,
     seq: u64,
@@ -290,6 +303,7 @@ impl<'a> Boot<'a> {
         Self {
             ledger,
             patient,
+            companions: false,
             id: uuid_v7(u64::from(std::process::id())),
             since: Stopwatch::start(),
             seq: 0,
@@ -446,7 +460,21 @@ impl<'a> Boot<'a> {
 
     fn append(&mut self, class: Class, records: &[AuditRecord]) -> Result<(), Error> {
         let entries: Result<Vec<_>, _> = records.iter().map(encode_canonical).collect();
-        self.next = self.ledger.append(class, &entries?)?.next;
+        let entries = entries?;
+        let companion = |entry: &Vec<u8>| match self.companions {
+            true => leaf_hash(entry).to_string(),
+            false => String::new(),
+        };
+        let companions: Vec<_> = entries.iter().map(companion).collect();
+        let entries: Vec<_> = entries
+            .iter()
+            .zip(&companions)
+            .map(|(bytes, companion)| Entry {
+                bytes,
+                companion: companion.as_bytes(),
+            })
+            .collect();
+        self.next = self.ledger.append_entries(class, &entries)?.next;
         if self.next.saturating_sub(self.told) >= AHEAD.max(2 * self.told_every) {
             self.ledger.wait_durable(self.next, DURABLE_TIMEOUT)?;
         }
