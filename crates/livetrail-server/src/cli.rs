@@ -79,6 +79,9 @@ pub(crate) enum Trail {
     RotateKey(trail::rotate::Args),
     Prune(trail::keep::PruneArgs),
     Hold(trail::keep::HoldArgs),
+    Erase(trail::erase::Args),
+    Subject(trail::subject::SubjectArgs),
+    Opening(trail::subject::OpeningArgs),
     Review(trail::review::Args),
     /// Confirm, on record, that this machine's clock is right, so that retention continues.
     ///

@@ -18,7 +18,7 @@ fn livetrail() -> Command {
     command
 }
 
-fn run(arguments: &[&str]) -> (i32, String, String) {
+pub(crate) fn run(arguments: &[&str]) -> (i32, String, String) {
     outcome(livetrail().args(arguments).output().unwrap())
 }
 
@@ -30,7 +30,7 @@ fn outcome(output: Output) -> (i32, String, String) {
     )
 }
 
-fn path(path: &Path) -> &str {
+pub(crate) fn path(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
@@ -104,6 +104,10 @@ fn help_has_examples_and_wrong_usage_is_exit_code_2() {
             "--origin example.com/studio-1",
         ),
         (&["trail", "query", "--help"], "--since 1h"),
+        (&["trail", "erase", "--help"], "--dry-run"),
+        (&["trail", "hold", "--help"], "--principal alice"),
+        (&["trail", "subject", "--help"], "livetrail-verify"),
+        (&["trail", "opening", "--help"], "Only this field"),
         (&["trail", "tail", "--help"], "tail -f"),
         (&["trail", "check", "--help"], "Exit codes: 0 sound"),
         (&["trail", "verify", "--help"], "livetrail-verify"),
@@ -712,7 +716,13 @@ fn a_token_that_is_issued_is_accepted_by_the_server_with_its_key() {
     assert_eq!(publish(&issue("play")), 1);
     assert_eq!(publish(&issue("publish")), 0);
     assert_eq!(server.stop(), Some(0));
-    let (_, out, _) = run(&["trail", "query", path(&dir.path().join("data"))]);
+    let data = dir.path().join("data");
+    let (_, out, _) = run(&["trail", "query", path(&data)]);
+    assert!(
+        out.contains("publish_started") && !out.contains("alice"),
+        "{out}"
+    );
+    let (_, out, _) = run(&["trail", "query", path(&data), "--personal"]);
     assert!(out.contains("alice"), "{out}");
     let (code, _, error) = run(&["token", "issue", "--key", "short"]);
     assert_eq!(code, 2);

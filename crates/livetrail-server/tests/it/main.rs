@@ -1,4 +1,5 @@
 //! The program itself: its commands, its output and its exit codes.
 
 mod commands;
+mod personal;
 mod query;

@@ -1,12 +1,15 @@
 //! `livetrail trail`.
 
+mod change;
 pub(crate) mod check;
+pub(crate) mod erase;
 pub(crate) mod export;
 mod filter;
 mod hidden;
 pub(crate) mod init;
 pub(crate) mod keep;
 mod looked;
+mod persons;
 pub(crate) mod prove;
 pub(crate) mod query;
 pub(crate) mod review;
@@ -14,6 +17,7 @@ pub(crate) mod rotate;
 mod show;
 pub(crate) mod sinks;
 mod source;
+pub(crate) mod subject;
 pub(crate) mod tail;
 pub(crate) mod verify;
 
@@ -38,6 +42,9 @@ pub(crate) fn run(command: &Trail) -> Outcome {
         Trail::RotateKey(args) => rotate::run(args),
         Trail::Prune(args) => keep::prune(args),
         Trail::Hold(args) => keep::hold(args),
+        Trail::Erase(args) => erase::run(args),
+        Trail::Subject(args) => subject::subject(args),
+        Trail::Opening(args) => subject::opening(args),
         Trail::Review(args) => review::run(args),
         Trail::ConfirmClock(keeper) => keep::confirm_clock(keeper),
     }

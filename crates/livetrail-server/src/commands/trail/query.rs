@@ -1,14 +1,20 @@
 //! `livetrail trail query`.
 
-use std::process::ExitCode;
+use std::{collections::BTreeSet, path::PathBuf, process::ExitCode};
 
 use livetrail_audit::AuditRecord;
-use livetrail_trail::looked::Act;
+use livetrail_trail::{
+    Personal,
+    looked::Act,
+    personal::{Shown as NamesOf, fill_in, opening_id},
+};
 
 use super::{
+    change::note_disclosure,
     filter::{FilterArgs, filter},
     hidden::warn_of_hidden,
     looked::leave_note,
+    persons::{PersonArgs, find_persons, vault_of},
     show::{self, TrailFormat},
     source::{Lines, Source, TrailPath},
 };
@@ -21,6 +27,11 @@ Examples:
   livetrail trail query ./livetrail-data --stream cam --since 1h
   livetrail trail query ./livetrail-data --action play_denied --since 2026-11-22T14:00:00Z --until 2026-11-22T15:00:00Z
   livetrail trail query ./livetrail-data --session 0199a7… --format json
+  livetrail trail query ./livetrail-data --principal alice --personal --purpose 'case 2026-17'
+  livetrail trail query ./livetrail-data --peer 192.0.2.0/24 --since 1d
+
+Personal fields are `-`, because entries do not have them: they are in the vault. --personal shows them, which needs
+the vault's key and is on record. Persons are found through the vault, also without --personal.
 
 Each record that is shown was proven to be in the tree that the checkpoint signs. The query index in the trail's
 private part finds records among millions. It is derived data that the server and this command maintain, and it
@@ -32,6 +43,8 @@ pub(crate) struct Args {
     pub(crate) trail: TrailPath,
     #[command(flatten)]
     pub(crate) filter: FilterArgs,
+    #[command(flatten)]
+    pub(crate) persons: PersonArgs,
     /// A table for people, one JSON object per line, or tab-separated lines.
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     pub(crate) format: TrailFormat,
@@ -44,21 +57,33 @@ pub(crate) struct Args {
 }
 
 /// Rows of one table. A long trail is shown as several tables, so that its rows need bounded
-/// memory.
+/// memory. With personal fields, each note of a disclosure is for this many records.
 const TABLE_ROWS: usize = 5_000;
 
 /// Runs the command.
 pub(super) fn run(args: &Args) -> Outcome {
-    let filter = filter(&args.filter)?;
+    let mut filter = filter(&args.filter)?;
     let mut shown = Shown::new(args.format);
     match Source::open(&args.trail, args.input_format)? {
         Source::Ledger(ledger) => {
-            leave_note(
-                &ledger.directory,
-                Act::Read,
-                "query",
-                &format!("{:?}", args.filter),
+            let persons = &args.persons;
+            let asked = format!(
+                "{:?} {:?} {:?}",
+                args.filter, persons.peer, persons.user_agent
             );
+            leave_note(&ledger.directory, Act::Read, "query", &asked);
+            let principal = args.filter.principal.as_deref();
+            find_persons(&mut filter, principal, persons, &ledger.directory)?;
+            shown.names = if persons.personal {
+                Names::Shown(Box::new(Disclosure {
+                    personal: vault_of(&ledger.directory, &persons.file)?,
+                    trail: ledger.directory.clone(),
+                    purpose: persons.purpose.clone(),
+                    filter: asked,
+                }))
+            } else {
+                Names::Hidden
+            };
             let mut hits = ledger.find(filter, !args.scan)?;
             for found in hits.by_ref() {
                 shown.record(found.map_err(Failure::unusable)?.record)?;
@@ -67,6 +92,11 @@ pub(super) fn run(args: &Args) -> Outcome {
             warn_of_hidden(&hits);
         }
         mut file @ Source::File { .. } => {
+            if args.persons.is_given() {
+                return Err(Failure::unusable(anyhow::anyhow!(
+                    "a file of lines has no vault: its records have names in clear, and --peer, --user-agent and --personal do not apply"
+                )));
+            }
             let mut bad: u64 = 0;
             file.each(|item| {
                 match item.record {
@@ -88,11 +118,30 @@ pub(super) fn run(args: &Args) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
+/// How the personal fields of records are shown.
+enum Names {
+    /// As the lines of a file have them.
+    AsTheyAre,
+    /// Not at all.
+    Hidden,
+    /// Those that the vault has, on record.
+    Shown(Box<Disclosure>),
+}
+
+/// What the record of a disclosure says, and where the names are.
+struct Disclosure {
+    personal: Personal,
+    trail: PathBuf,
+    purpose: String,
+    filter: String,
+}
+
 /// Prints records.
 struct Shown {
     format: TrailFormat,
     rows: Vec<AuditRecord>,
     found: u64,
+    names: Names,
 }
 
 impl Shown {
@@ -101,13 +150,18 @@ impl Shown {
             format,
             rows: Vec::new(),
             found: 0,
+            names: Names::AsTheyAre,
         }
     }
 
-    fn record(&mut self, record: AuditRecord) -> anyhow::Result<()> {
+    fn record(&mut self, mut record: AuditRecord) -> Result<(), Failure> {
         self.found += 1;
-        if self.format != TrailFormat::Table {
-            return say(&show::line(&record, self.format)?);
+        if let Names::Hidden = self.names {
+            show::hide_names(&mut record, self.format);
+        }
+        let is_at_once = !matches!(self.names, Names::Shown(_));
+        if self.format != TrailFormat::Table && is_at_once {
+            return Ok(say(&show::line(&record, self.format)?)?);
         }
         self.rows.push(record);
         if self.rows.len() == TABLE_ROWS {
@@ -116,20 +170,61 @@ impl Shown {
         Ok(())
     }
 
-    fn print_rows(&mut self) -> anyhow::Result<()> {
-        say(&show::trail_rows(&self.rows).to_string())?;
+    fn print_rows(&mut self) -> Result<(), Failure> {
+        self.fill_in()?;
+        if self.format == TrailFormat::Table {
+            say(&show::trail_rows(&self.rows).to_string())?;
+        } else {
+            for record in &self.rows {
+                say(&show::line(record, self.format)?)?;
+            }
+        }
         self.rows.clear();
         Ok(())
     }
 
-    fn finish(&mut self) -> anyhow::Result<()> {
-        if self.format != TrailFormat::Table {
+    /// Fills in the personal fields, after a note that they are shown.
+    fn fill_in(&mut self) -> Result<(), Failure> {
+        let Names::Shown(disclosure) = &self.names else {
+            return Ok(());
+        };
+        let Disclosure {
+            personal,
+            trail,
+            purpose,
+            filter,
+        } = disclosure.as_ref();
+        let mut sessions = BTreeSet::new();
+        for record in &mut self.rows {
+            let shown = personal
+                .with(|vault| fill_in(vault, record))
+                .map_err(Failure::unusable)?;
+            match shown {
+                NamesOf::Filled => sessions.extend(record.session.or(opening_id(record))),
+                NamesOf::Erased if self.format == TrailFormat::Table => {
+                    record.principal = Some("erased".into());
+                }
+                NamesOf::Missing => show::hide_names(record, self.format),
+                _ if record.principal.is_some() || record.peer.is_some() => {
+                    sessions.extend(record.session);
+                }
+                _ => {}
+            }
+        }
+        if sessions.is_empty() {
             return Ok(());
         }
+        note_disclosure(trail, purpose, filter, sessions.len())
+    }
+
+    fn finish(&mut self) -> Result<(), Failure> {
         if !self.rows.is_empty() {
             self.print_rows()?;
         }
+        if self.format != TrailFormat::Table {
+            return Ok(());
+        }
         let plural = if self.found == 1 { "" } else { "s" };
-        say(&format!("{} record{plural}", self.found))
+        Ok(say(&format!("{} record{plural}", self.found))?)
     }
 }

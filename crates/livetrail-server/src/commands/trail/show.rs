@@ -5,6 +5,7 @@ use std::{fmt::Write as _, io::IsTerminal};
 use comfy_table::{ContentArrangement, Table, presets};
 use livetrail_audit::{AuditAction, AuditRecord, Personal};
 use livetrail_record::{encode_canonical, encode_line};
+use livetrail_trail::personal::{hide, opening_id};
 
 use crate::{
     output::{bytes, cut, is_visible, printable},
@@ -111,6 +112,20 @@ fn readable_tsv(line: &str) -> String {
 fn is_plain(text: &str) -> bool {
     text.bytes()
         .all(|byte| matches!(byte, b' ' | b'\t') || byte.is_ascii_graphic())
+}
+
+/// Hides the personal fields of a record in a table: `-` stands for them. The other formats have
+/// what the entry has, which is no name since schema 2.
+pub(super) fn hide_names(record: &mut AuditRecord, format: TrailFormat) {
+    if format != TrailFormat::Table {
+        return;
+    }
+    let had_names = record.principal.is_some() || record.peer.is_some();
+    let has_opening = opening_id(record).is_some();
+    hide(record);
+    if had_names || has_opening {
+        record.principal = Some(Personal::new("-"));
+    }
 }
 
 /// The last part of a session's id. The first part is a time, which is nearly the same for
@@ -230,6 +245,26 @@ mod tests {
             assert_eq!(read, record, "{tsv}");
             let value = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
             assert_eq!(value(&json), value(&canonical), "{json}");
+        }
+    }
+
+    #[test]
+    fn a_table_names_nobody_and_other_formats_have_what_the_entry_has() {
+        let old = AuditRecord::new(AuditAction::PlayStarted, "live")
+            .with_principal("alice")
+            .with_peer("192.0.2.7:1");
+        let commitment = livetrail_record::digest_to_base64(&[7; 32]);
+        let new = AuditRecord::new(AuditAction::PlayStarted, "live")
+            .with_extra("personal", livetrail_record::Value::Text(commitment))
+            .unwrap();
+        let nobody = AuditRecord::new(AuditAction::Heartbeat, "");
+        for (record, wanted) in [(&old, "-"), (&new, "-"), (&nobody, "")] {
+            let mut shown = record.clone();
+            hide_names(&mut shown, TrailFormat::Table);
+            assert_eq!(row(&shown, MAX_CELL)[4], wanted);
+            let mut exact = record.clone();
+            hide_names(&mut exact, TrailFormat::Json);
+            assert_eq!(&exact, record);
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::{process::ExitCode, thread, time::Duration};
 
+use livetrail_audit::AuditRecord;
 use livetrail_trail::looked::Act;
 
 use super::{
@@ -60,8 +61,15 @@ pub(super) fn run(args: &Args) -> Outcome {
         );
     }
     let wanted = args.lines.min(MAX_LINES);
+    let is_ledger = matches!(trail, Source::Ledger(_));
+    let show = |mut record: AuditRecord| {
+        if is_ledger {
+            show::hide_names(&mut record, args.format);
+        }
+        say(&show::line(&record, args.format)?)
+    };
     for record in trail.last(wanted, &filter)? {
-        say(&show::line(&record, args.format)?)?;
+        show(record)?;
     }
     if !args.follow {
         return Ok(ExitCode::SUCCESS);
@@ -70,7 +78,7 @@ pub(super) fn run(args: &Args) -> Outcome {
         thread::sleep(POLL_INTERVAL);
         trail.each(|item| {
             match item.record {
-                Ok(record) if filter.fits(&record) => say(&show::line(&record, args.format)?)?,
+                Ok(record) if filter.fits(&record) => show(record)?,
                 Ok(_) => {}
                 Err(error) => complain(&error),
             }
