@@ -144,6 +144,11 @@ impl Trail {
         self
     }
 
+    /// Reads what the next records will need. See [`TrailChecker::look_ahead`].
+    pub(crate) fn look_ahead<'a>(&self, records: impl Iterator<Item = &'a AuditRecord> + Clone) {
+        self.checker.look_ahead(records);
+    }
+
     /// Processes the entry at `index` of the log.
     pub(crate) fn feed_entry(&mut self, index: u64, entry: &Entry<'_>, findings: &mut Findings) {
         self.feed(index, entry.record, findings);

@@ -122,6 +122,9 @@ struct Check<'a> {
     latest: Option<&'a [u8]>,
 }
 
+/// Records for which memory is read ahead. What they need fits into the nearest cache.
+const AHEAD: u64 = 32;
+
 impl Check<'_> {
     fn tree(
         &mut self,
@@ -194,6 +197,10 @@ impl Check<'_> {
         }
         let known = self.trail.rotations.len();
         for (index, entry) in (first..).zip(scanned.records.iter()) {
+            if index.is_multiple_of(AHEAD) {
+                let at = usize::try_from(index.saturating_sub(first)).unwrap_or(usize::MAX);
+                self.trail.look_ahead(scanned.records.after(at, AHEAD));
+            }
             if let Some(entry) = entry {
                 self.figures.records = self.figures.records.saturating_add(1);
                 self.trail

@@ -1,20 +1,21 @@
 //! Checks the session state machine and the `seq` continuity of a trail, record by record.
 //!
 //! Memory grows with the open sessions, the boots, and the losses of boots that still run. It never
-//! grows with the trail's length. [`RECENT_SESSIONS`] closed sessions are remembered, so that a
-//! record after the last one of its session is reported as such. A still later record is found too,
-//! as a record before the first one, unless it opens a session. Anyone who knows when the ids were
-//! made finds that case.
+//! grows with the trail's length. A bounded number of closed sessions is remembered (`recent.rs`),
+//! so that a record after the last one of its session is reported as such. A still later record is
+//! found too, as a record before the first one, unless it opens a session. Anyone who knows when
+//! the ids were made finds that case.
 
 mod boot;
 mod finding;
 mod ids;
+mod open;
+mod recent;
 mod report;
 mod session;
 mod snapshot;
 
-use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashSet};
 
 use uuid::Uuid;
 
@@ -23,14 +24,13 @@ pub use self::boot::{BootEnd, BootSummary, LossCounts};
 pub use self::finding::{Finding, Rule};
 use self::ids::UuidSet;
 pub use self::ids::{UuidHash, UuidMap};
+use self::open::OpenSessions;
+use self::recent::Recent;
 pub use self::report::{OpenSession, SessionKind, TrailReport};
 use self::session::Session;
 use crate::action::{AuditAction, SessionRole};
 use crate::fields::AuditRecord;
 use crate::reason::{Outcome, Reason};
-
-/// This many closed sessions are remembered.
-pub(crate) const RECENT_SESSIONS: usize = 65_536;
 
 /// Checks a trail: feed every record in the trail's order, then finish.
 ///
@@ -56,9 +56,8 @@ pub struct TrailChecker {
     index: u64,
     findings_total: u64,
     closed_sessions: u64,
-    sessions: UuidMap<Session>,
-    recent: UuidSet,
-    recent_order: VecDeque<Uuid>,
+    sessions: OpenSessions,
+    recent: Recent,
     boots: UuidMap<Boot>,
     ended: Vec<BootSummary>,
     ended_ids: UuidSet,
@@ -83,9 +82,8 @@ impl TrailChecker {
             index: 0,
             findings_total: 0,
             closed_sessions: 0,
-            sessions: UuidMap::default(),
-            recent: UuidSet::default(),
-            recent_order: VecDeque::new(),
+            sessions: OpenSessions::default(),
+            recent: Recent::default(),
             boots: UuidMap::default(),
             ended: Vec::new(),
             ended_ids: UuidSet::default(),
@@ -138,6 +136,22 @@ impl TrailChecker {
         }
         self.index = self.index.saturating_add(1);
         self.count(found)
+    }
+
+    /// Reads what these next records will need, and changes nothing. The state of many open
+    /// sessions exceeds the processor's cache. Each record then waits for memory several times.
+    /// Here the reads do not depend on each other, so the processor waits for many at once.
+    ///
+    /// Useful before some ten records are [fed](Self::feed); optional.
+    pub fn look_ahead<'a>(&self, records: impl Iterator<Item = &'a AuditRecord> + Clone) {
+        let sessions = records.filter_map(|record| record.session);
+        let (mut read, mut count) = (0_usize, 0_usize);
+        for session in sessions.clone() {
+            read = read.wrapping_add(self.sessions.get(&session).map_or(0, Session::read));
+            count = count.saturating_add(1);
+        }
+        read = read.wrapping_add(self.recent.read(sessions, count));
+        std::hint::black_box(read);
     }
 
     /// Ends the trail. Returns the findings that were still open, and the report.
@@ -250,7 +264,7 @@ impl TrailChecker {
         };
         let mut left: Vec<(Uuid, Session)> = left
             .iter()
-            .filter_map(|id| self.sessions.remove_entry(id))
+            .filter_map(|id| Some((*id, self.sessions.remove(id)?)))
             .collect();
         left.sort_unstable_by_key(|(_, session)| session.index);
         for (id, session) in left {
@@ -266,11 +280,14 @@ impl TrailChecker {
         };
         // The sessions are in the trail's order, so that the same trail always gives the same
         // findings in the same order. The map has no such order.
-        let of_boot = self.sessions.iter_mut().filter(|(_, s)| s.boot == Some(id));
-        let mut of_boot: Vec<(&Uuid, &mut Session)> = of_boot.collect();
-        of_boot.sort_unstable_by_key(|(id, session)| (session.index, **id));
+        let of_boot = self.sessions.iter().filter(|(_, s)| s.boot == Some(id));
+        let mut of_boot: Vec<(u64, Uuid)> = of_boot.map(|(id, s)| (s.index, *id)).collect();
+        of_boot.sort_unstable();
         let mut open = Vec::with_capacity(of_boot.len());
-        for (session_id, session) in of_boot {
+        for (_, session_id) in of_boot {
+            let Some(session) = self.sessions.get_mut(&session_id) else {
+                continue;
+            };
             if let Some(orphan) = session.take_missing_start() {
                 boot.missing_start(
                     Orphan {
@@ -280,7 +297,7 @@ impl TrailChecker {
                     found,
                 );
             }
-            let at = At::session(self.index, Some(id), *session_id);
+            let at = At::session(self.index, Some(id), session_id);
             let seq = session.seq.unwrap_or_default();
             open.push(Orphan {
                 at,
@@ -334,9 +351,9 @@ impl TrailChecker {
         match role {
             SessionRole::Opens(kind) => self.open(session, Some(kind), record, found),
             SessionRole::Refuses => {
-                if self.sessions.contains_key(&session) {
+                if self.sessions.contains(&session) {
                     found.add(at, Rule::DeniedWhileOpen);
-                } else if self.recent.contains(&session) {
+                } else if self.recent.contains(session) {
                     found.add(at, Rule::OpenedAgain);
                 } else {
                     self.close(session);
@@ -357,14 +374,13 @@ impl TrailChecker {
         found: &mut Found,
     ) {
         let at = self.at(record);
-        match self.sessions.entry(session) {
-            Entry::Occupied(_) => found.add(at, Rule::StartedTwice),
-            Entry::Vacant(_) if self.recent.contains(&session) => {
-                found.add(at, Rule::OpenedAgain);
-            }
-            Entry::Vacant(free) => {
-                free.insert(Session::new(self.index, kind, record));
-            }
+        if self.sessions.contains(&session) {
+            found.add(at, Rule::StartedTwice);
+        } else if self.recent.contains(session) {
+            found.add(at, Rule::OpenedAgain);
+        } else {
+            let opened = Session::new(self.index, kind, record);
+            self.sessions.insert(session, opened);
         }
     }
 
@@ -435,9 +451,9 @@ impl TrailChecker {
         found: &mut Found,
     ) {
         let at = self.at(record);
-        if !self.sessions.contains_key(&session) {
+        if !self.sessions.contains(&session) {
             let missing_start = self.orphan(session, kind, record, found);
-            if self.recent.contains(&session) {
+            if self.recent.contains(session) {
                 return;
             }
             // The session is known from here on.
@@ -465,14 +481,14 @@ impl TrailChecker {
     /// A record of a session that is not open: either it comes after the last record, or the first
     /// record is missing. If the first is missing, a loss may explain the returned orphan.
     fn orphan(
-        &self,
+        &mut self,
         session: Uuid,
         kind: Option<SessionKind>,
         record: &AuditRecord,
         found: &mut Found,
     ) -> Option<Orphan> {
         let at = self.at(record);
-        if self.recent.contains(&session) {
+        if self.recent.contains(session) {
             found.add(at, Rule::AfterLast);
             return None;
         }
@@ -502,14 +518,7 @@ impl TrailChecker {
         for left in self.crashed.values_mut() {
             left.remove(&session);
         }
-        if self.recent.insert(session) {
-            self.recent_order.push_back(session);
-        }
-        if self.recent_order.len() > RECENT_SESSIONS
-            && let Some(oldest) = self.recent_order.pop_front()
-        {
-            self.recent.remove(&oldest);
-        }
+        self.recent.insert(session);
     }
 }
 

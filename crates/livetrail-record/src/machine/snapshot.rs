@@ -9,7 +9,7 @@
 //! part has a byte 0 or 1 in front. Only the program that wrote these bytes reads them. They are
 //! derived, and another format is refused, so that the state is rebuilt from the trail.
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashSet};
 use std::hash::Hash;
 
 use uuid::Uuid;
@@ -41,7 +41,7 @@ impl TrailChecker {
             sessions.map(|(id, session)| session.report(*id)).collect();
         sessions.sort_unstable_by_key(|session| (session.index, session.session));
         put_all(&sessions, &mut out);
-        put_all(&self.recent_order, &mut out);
+        put_all(self.recent.iter(), &mut out);
         let mut boots: Vec<&Boot> = self.boots.values().collect();
         boots.sort_unstable_by_key(|boot| (boot.summary.first_index, boot.summary.boot));
         put_all(boots, &mut out);
@@ -87,8 +87,7 @@ impl TrailChecker {
         let sessions: Vec<OpenSession> = get_all(from)?;
         let sessions = sessions.into_iter();
         checker.sessions = sessions.map(|open| (open.session, open.into())).collect();
-        checker.recent_order = get_all::<Uuid, VecDeque<_>>(from)?;
-        checker.recent = checker.recent_order.iter().copied().collect();
+        checker.recent = get_all::<Uuid, Vec<_>>(from)?.into_iter().collect();
         let boots: Vec<Boot> = get_all(from)?;
         checker.boots = boots.into_iter().map(|b| (b.summary.boot, b)).collect();
         checker.ended = get_all(from)?;

@@ -277,7 +277,7 @@ impl Check {
                 let known = self.trail.rotations.len();
                 let entry = Entry {
                     record: &record,
-                    personal,
+                    personal: &personal,
                 };
                 self.trail
                     .feed_entry(index, &entry, &mut self.found.findings);

@@ -114,7 +114,7 @@ impl PersonalCheck {
             self.missing_until = index;
         }
         self.next = index.saturating_add(1);
-        let (record, part) = (entry.record, &entry.personal);
+        let (record, part) = (entry.record, entry.personal);
         if part.commitment.is_some() {
             self.report.commitments = self.report.commitments.saturating_add(1);
         }
@@ -545,12 +545,13 @@ mod tests {
         let commitment = digest_to_base64(&[7; 32]);
         let record =
             AuditRecord::new(AuditAction::PlayStarted, "live").with_session(Uuid::from_u128(1));
+        let personal = PersonalPart {
+            commitment: commitment.as_bytes().try_into().ok(),
+            in_clear: None,
+        };
         let commits = Entry {
             record: &record,
-            personal: PersonalPart {
-                commitment: commitment.as_bytes().try_into().ok(),
-                in_clear: None,
-            },
+            personal: &personal,
         };
         let by = |record| ErasedBy {
             record,

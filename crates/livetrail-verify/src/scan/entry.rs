@@ -13,7 +13,7 @@ use livetrail_record::{
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Entry<'a> {
     pub(crate) record: &'a AuditRecord,
-    pub(crate) personal: PersonalPart,
+    pub(crate) personal: &'a PersonalPart,
 }
 
 /// Bytes of a commitment in base64.
@@ -176,6 +176,17 @@ impl Records {
         self.slots.iter().take(self.count).map(Slot::entry)
     }
 
+    /// The records among the `count` entries from this one on.
+    pub(crate) fn after(
+        &self,
+        at: usize,
+        count: u64,
+    ) -> impl Iterator<Item = &AuditRecord> + Clone {
+        let count = usize::try_from(count).unwrap_or(usize::MAX);
+        let slots = self.slots.iter().take(self.count).skip(at).take(count);
+        slots.filter_map(|slot| slot.entry().map(|entry| entry.record))
+    }
+
     pub(crate) const fn is_empty(&self) -> bool {
         self.count == 0
     }
@@ -207,7 +218,7 @@ impl Slot {
         };
         Some(Entry {
             record,
-            personal: self.personal,
+            personal: &self.personal,
         })
     }
 }
@@ -409,10 +420,7 @@ mod tests {
                     assert_eq!(result, expected.as_ref().map(drop).map_err(Clone::clone));
                     let found: Vec<_> = records.iter().collect();
                     let expected = expected.as_ref().ok();
-                    let expected = expected.map(|(record, personal)| Entry {
-                        record,
-                        personal: *personal,
-                    });
+                    let expected = expected.map(|(record, personal)| Entry { record, personal });
                     assert_eq!(found, [expected]);
                     for slot in &records.slots {
                         let kept = slot.plain.app.capacity();
