@@ -171,6 +171,9 @@ pub struct TrailView {
     pub(crate) directory: Option<Arc<Path>>,
     /// Its legal holds, as far as they are on record.
     pub(crate) holds: Arc<retain::KnownHolds>,
+    /// Erasures and changes of holds take turns: no hold may come between the record of an erasure
+    /// and the erasure.
+    pub(crate) turn: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl TrailView {
@@ -328,6 +331,7 @@ impl Trail {
             store,
             directory: directory.map(Arc::from),
             holds: Arc::default(),
+            turn: Arc::default(),
         };
         if directory.is_some() {
             tiles::check(view.reader.clone(), view.handle.clone(), view.watch.clone())?;

@@ -62,6 +62,7 @@ pub(crate) struct Operation<'a> {
 impl Operation<'_> {
     async fn erase(self, request: &ErasureRequest) -> anyhow::Result<ErasureReport> {
         request.check()?;
+        let _turn = self.view.turn.lock().await;
         let words = Words::of(request);
         let waiting = self.waiting().await?;
         if waiting
@@ -84,7 +85,7 @@ impl Operation<'_> {
         self.report(words, done).await
     }
 
-    /// Runs the requests that wait, as far as the holds allow.
+    /// Runs the requests that wait, as far as the holds allow. The caller has the turn.
     pub(crate) async fn run_waiting(self) -> anyhow::Result<Vec<ErasureReport>> {
         let mut reports = Vec::new();
         for name in self.waiting().await? {
@@ -151,6 +152,7 @@ impl Operation<'_> {
     /// A crash may have ended requests in the middle: the vault has made their erasures since, and
     /// has forgotten those that no longer wait.
     pub(crate) async fn recover(self) -> anyhow::Result<()> {
+        let _turn = self.view.turn.lock().await;
         self.run_waiting().await?;
         let waiting = self.waiting().await?;
         let waits = |words: &Words| {

@@ -11,7 +11,7 @@ use livetrail_audit::{AuditPipeline, AuditRecord};
 use livetrail_index::{Filter, Index, scan};
 use livetrail_ledger::{Cursor, Reader};
 use livetrail_record::{Uuid, name_token};
-use livetrail_vault::{HoldKind, HoldScope, SessionId, VaultError};
+use livetrail_vault::{HoldKind, HoldScope, SessionId};
 
 use super::{
     ask::{ErasureReport, HoldOn, HoldReport, check_by, check_hold},
@@ -54,6 +54,7 @@ impl Operation<'_> {
     async fn hold(self, name: &str, on: &HoldOn, by: &str) -> anyhow::Result<HoldReport> {
         check_hold(name, on)?;
         check_by(by)?;
+        let _turn = self.view.turn.lock().await;
         let reader = &self.view.reader;
         if reader.cursors()?.iter().any(|(known, _)| known == name) {
             bail!(
@@ -63,24 +64,17 @@ impl Operation<'_> {
         // Nothing may be pruned while the first entry is searched for.
         let first = reader.first_index()?;
         self.set_cursor(name, Some(first))?;
-        let held = self.hold_sessions(name, on, by).await;
-        let undone = match &held {
-            // Somebody else has a hold of this name on openings: that one is not ours to lift.
-            Err(error) if !is_taken(error) => {
-                let lifted = name.to_owned();
-                let removed = self.vault(move |vault| vault.remove_hold(&lifted)).await;
-                removed.is_ok()
-            }
-            Err(_) => true,
-            Ok(_) => false,
-        };
-        if undone {
+        if let Err(error) = self.hold_in_vault(name, on).await {
             self.set_cursor(name, None)?;
+            return Err(error);
         }
-        held
+        let listed = self.list_sessions(name, on, by).await;
+        listed.with_context(|| {
+            format!("the hold {name} is in force, and may not be on record: release it, and set it again")
+        })
     }
 
-    async fn hold_sessions(self, name: &str, on: &HoldOn, by: &str) -> anyhow::Result<HoldReport> {
+    async fn hold_in_vault(self, name: &str, on: &HoldOn) -> anyhow::Result<()> {
         let scope = match on.clone() {
             HoldOn::Stream { app, name } => HoldScope::Stream { app, name },
             HoldOn::Sessions(sessions) => HoldScope::Sessions(sessions),
@@ -88,9 +82,12 @@ impl Operation<'_> {
             HoldOn::Times { from_ms, until_ms } => HoldScope::Times { from_ms, until_ms },
         };
         let held = name.to_owned();
-        self.vault(move |vault| vault.set_hold(&held, &scope))
-            .await?;
-        // It is in force. What was recorded before it gets into the vault now.
+        self.vault(move |vault| vault.set_hold(&held, &scope)).await
+    }
+
+    /// Puts a hold on record that is in force, with its sessions.
+    async fn list_sessions(self, name: &str, on: &HoldOn, by: &str) -> anyhow::Result<HoldReport> {
+        // What was recorded before it gets into the vault now.
         self.settle().await?;
         let from = self.first_entry(name, on).await?;
         self.set_cursor(name, Some(from))?;
@@ -144,6 +141,7 @@ impl Operation<'_> {
 
     /// Puts sessions on record that holds cover and that came after the hold.
     pub(crate) async fn list_later(self) -> anyhow::Result<()> {
+        let _turn = self.view.turn.lock().await;
         let holds = self
             .vault(|vault| {
                 let names = vault.holds().into_iter();
@@ -170,6 +168,7 @@ impl Operation<'_> {
 
     async fn lift(self, name: &str, by: &str) -> anyhow::Result<Vec<ErasureReport>> {
         check_by(by)?;
+        let _turn = self.view.turn.lock().await;
         let held = name.to_owned();
         let has_openings = self
             .vault(move |vault| Ok(vault.hold_kind(&held).is_some()))
@@ -300,8 +299,4 @@ const fn label_of(kind: HoldKind) -> Option<&'static str> {
         HoldKind::Times => Some("time"),
         _ => None,
     }
-}
-
-fn is_taken(error: &anyhow::Error) -> bool {
-    matches!(error.downcast_ref(), Some(VaultError::Exists { .. }))
 }
