@@ -423,7 +423,7 @@ impl Vault {
         let mut salts = lock(&self.salts);
         let salt = salts
             .peek()
-            .map_err(|error| NotEncoded::Unsealed(error.into()))?;
+            .map_err(|error| NotEncoded::Unsealed(io::Error::other(error.to_string())))?;
         let secret = self.openings.name_secret(&record.app);
         // The stream of a session that an earlier boot left open is what the log has: a token
         // already, or a name that is in the log in clear.

@@ -262,6 +262,9 @@ actions! {
     /// A request to the API was refused: a missing or wrong token, a role that does not allow it,
     /// or a page of another origin; or many were from one address. No session.
     AdminDenied = "admin_denied", Apart, Refusal, Notice;
+    /// Openings of `count` refusals were not kept since the last such record, because the vault has
+    /// a bound for those that strangers cause. Their entries stay.
+    OpeningsDropped = "openings_dropped", Apart, Other, Warning;
     /// An operator ended a session through the API.
     AdminSessionKicked = "admin_session_kicked", Apart, Operator, Notice;
     /// SIGHUP: which sections changed, which keys were added, removed or changed, how many sessions

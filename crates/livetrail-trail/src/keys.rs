@@ -20,6 +20,7 @@ use std::{
 
 use anyhow::{Context, bail};
 use livetrail_audit::AuditRecord;
+use livetrail_clock::SystemClock;
 use livetrail_ledger::{
     Identity, Ledger, LedgerError, Reader, RealStore, SharedStore, generate_seed, read_seed,
     write_seed,
@@ -27,7 +28,10 @@ use livetrail_ledger::{
 use livetrail_record::Value;
 use livetrail_tlog::VerifierKey;
 
-use super::{Error, Settings, create, maintenance::Maintenance, place, trail_directory, witness};
+use super::{
+    Error, Personal, Settings, create, maintenance::Maintenance, personal::Companions, place,
+    trail_directory, witness,
+};
 use crate::operations::key_rotated;
 
 /// One of a trail's keys.
@@ -249,7 +253,10 @@ fn hand_over(
     old: Identity,
     new: &Identity,
 ) -> anyhow::Result<u64> {
-    let mut builder = Ledger::builder(store.clone(), old);
+    let clock = Arc::new(SystemClock::new());
+    let (personal, _) = Personal::open(settings, store, clock)?;
+    let mut builder =
+        Ledger::builder(store.clone(), old).companions(Companions(Arc::clone(&personal)));
     if let Some(witnesses) = witness::Configured::of(settings) {
         builder = builder.floor(witnesses.floor(store.clone())?);
     }

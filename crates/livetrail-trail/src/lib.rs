@@ -100,6 +100,7 @@ use loss::{LossNote, NotedSink};
 pub use maintenance::Maintenance;
 use own_check::OwnCheck;
 pub use owner::explain;
+use personal::Companions;
 pub use personal::{Personal, PersonalStatus};
 pub use place::{TrailPlace, personal_directory, retired_file, trail_directory, vkey_file};
 pub use predecessor::Predecessor;
@@ -112,6 +113,9 @@ use watch::Watch;
 const NOTE_TIMEOUT: Duration = Duration::from_secs(2);
 /// At an orderly stop witnesses have this long for the last checkpoint.
 const LAST_COSIGNATURES: Duration = Duration::from_secs(5);
+
+/// A vault that was opened, and what was found.
+type Vault = (Arc<Personal>, personal::Found);
 
 /// A trail that is open for writing, and the findings of its start.
 pub struct Trail {
@@ -130,17 +134,6 @@ pub struct Trail {
     upkeep: Upkeep,
     /// The thread that keeps the query index up to date.
     index: Mutex<Option<JoinHandle<()>>>,
-    /// Dropped last.
-    _vault: CloseVault,
-}
-
-/// Closes the vault when the trail is dropped.
-struct CloseVault(Arc<Personal>);
-
-impl Drop for CloseVault {
-    fn drop(&mut self) {
-        self.0.close();
-    }
 }
 
 /// The trail as the rest of the program sees it: its state, and access for reading.
@@ -259,7 +252,8 @@ impl Trail {
             settings.followers = settings.followers.and_no_others();
         }
         let published = keys::Published::of(&store, &identity)?;
-        let trail = Self::of_store(store, identity, settings, Some(&directory))?;
+        let vault = open_vault(&settings, &store)?;
+        let trail = Self::of_store(store, identity, settings, Some(&directory), vault)?;
         published.keep_up(&trail.settings.data);
         Ok(trail)
     }
@@ -275,21 +269,38 @@ impl Trail {
         identity: Identity,
         settings: Settings,
     ) -> Result<Self, Error> {
-        Ok(Self::of_store(store, identity, settings, None)?)
+        let vault = match &settings.personal {
+            Some(_) => open_vault(&settings, &store)?,
+            None => {
+                let vault = Personal::in_memory(&settings, Arc::new(SystemClock::new()))?;
+                // It has nothing that the log names as erased.
+                let published = Reader::open(store.clone()).and_then(|it| it.checkpoint());
+                if let Ok(checkpoint) = published {
+                    let size = checkpoint.head().size;
+                    vault
+                        .0
+                        .with(|vault| vault.set_replayed(size))
+                        .map_err(anyhow::Error::from)?;
+                }
+                vault
+            }
+        };
+        Ok(Self::of_store(store, identity, settings, None, vault)?)
     }
 
-    /// Opens a trail in any store. A trail in a directory also has a query index.
+    /// Opens a trail in any store, with its vault. A trail in a directory also has a query index.
     fn of_store(
         store: SharedStore,
         identity: Identity,
         settings: Settings,
         directory: Option<&Path>,
+        (personal, mut vault): Vault,
     ) -> anyhow::Result<Self> {
         let published = keys::Published::of(&store, &identity)?;
-        let clock = SystemClock::new();
-        let (personal, mut vault) = open_vault(&settings, &store, directory, clock.clone())?;
         let left_at_ms = clock::left_at_ms(directory, &store);
-        let mut builder = Ledger::builder(store.clone(), identity).options(settings.ledger.clone());
+        let mut builder = Ledger::builder(store.clone(), identity)
+            .options(settings.ledger.clone())
+            .companions(Companions(personal.clone()));
         builder = builder.floor(
             settings
                 .followers
@@ -301,7 +312,7 @@ impl Trail {
         }
         // This clock is for the whole trail: the pipeline takes it from the sink, and the engine
         // takes it from the pipeline.
-        let opened = LedgerSink::open(builder, clock);
+        let opened = LedgerSink::open_with(builder, SystemClock::new(), personal.clone());
         let (sink, recovery) = opened.map_err(with_way_out)?;
         tracing::info!(
             entries = recovery.entries,
@@ -327,7 +338,7 @@ impl Trail {
             watch: Arc::default(),
             sinks: Arc::new(SinkWatch::of(&settings.followers)),
             looks: Arc::default(),
-            personal: personal.clone(),
+            personal,
             store,
             directory: directory.map(Arc::from),
             holds: Arc::default(),
@@ -351,7 +362,6 @@ impl Trail {
             settings,
             upkeep: Upkeep::default(),
             index: Mutex::new(index),
-            _vault: CloseVault(personal),
         })
     }
 
@@ -479,6 +489,7 @@ impl Trail {
             pipeline,
             view: self.view(),
             retention: self.settings.retention,
+            openings: self.settings.openings.clone(),
             directory: trail_directory(&self.settings.data),
             witnesses: self.settings.witnesses.clone(),
             time: TrailTime::new(base_ms, clock.monotonic()),
@@ -654,19 +665,9 @@ fn with_way_out(error: LedgerError) -> anyhow::Error {
     }
 }
 
-/// Opens the vault of a trail. It is in memory for a trail without a directory, unless the settings
-/// name one.
-fn open_vault(
-    settings: &Settings,
-    store: &SharedStore,
-    directory: Option<&Path>,
-    clock: impl Clock,
-) -> anyhow::Result<(Arc<Personal>, personal::Found)> {
-    let clock: Arc<dyn Clock> = Arc::new(clock);
-    if directory.is_none() && settings.personal.is_none() {
-        return Personal::in_memory(settings, clock);
-    }
-    let opened = Personal::open(settings, store, clock);
+/// Opens the vault of a trail.
+fn open_vault(settings: &Settings, store: &SharedStore) -> anyhow::Result<Vault> {
+    let opened = Personal::open(settings, store, Arc::new(SystemClock::new()));
     opened.map_err(|error| match error.downcast_ref() {
         // The process that has the vault open has the trail open.
         Some(VaultError::InUse { .. }) => LedgerError::Locked {

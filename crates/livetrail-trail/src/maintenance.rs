@@ -196,6 +196,25 @@ pub(super) async fn recorded(
         .with_context(|| format!("{what} is not in the trail"))
 }
 
+/// The same for several records, which are covered together.
+pub(super) async fn all_recorded(
+    pipeline: &AuditPipeline,
+    view: &TrailView,
+    records: Vec<AuditRecord>,
+) -> anyhow::Result<()> {
+    let mut records = records.into_iter().peekable();
+    while let Some(record) = records.next() {
+        if records.peek().is_none() {
+            recorded(pipeline, view, record).await?;
+        } else {
+            let what = record.action.label().to_owned();
+            let recorded = pipeline.record(record);
+            recorded.with_context(|| format!("{what} cannot be recorded"))?;
+        }
+    }
+    Ok(())
+}
+
 async fn within<T>(done: impl Future<Output = T>, what: &str) -> anyhow::Result<T> {
     tokio::time::timeout(TIMEOUT, done)
         .await

@@ -19,6 +19,7 @@ use super::{
     index::open_sessions,
     keys,
     maintenance::recorded,
+    personal::expire,
 };
 use crate::operations;
 
@@ -140,6 +141,7 @@ pub(super) struct Keeper {
     pub(super) pipeline: Arc<AuditPipeline>,
     pub(super) view: TrailView,
     pub(super) retention: Retention,
+    pub(super) openings: livetrail_vault::Retention,
     pub(super) directory: PathBuf,
     pub(super) witnesses: Vec<Witness>,
     pub(super) time: TrailTime,
@@ -148,7 +150,7 @@ pub(super) struct Keeper {
 
 impl Keeper {
     /// Records holds that were set or lifted and who has read the trail, and removes what the
-    /// policy does not keep.
+    /// policy does not keep: entries, and openings in the vault.
     pub(super) async fn run(mut self, stopping: impl Future<Output = ()>) {
         tokio::pin!(stopping);
         let [least, most] = PRUNE_INTERVALS;
@@ -158,7 +160,8 @@ impl Keeper {
         }
         let mut prunes = tokio::time::interval(interval);
         let mut holds = tokio::time::interval(HOLDS_INTERVAL);
-        for interval in [&mut prunes, &mut holds] {
+        let mut openings = tokio::time::interval(expire::interval(&self.openings));
+        for interval in [&mut prunes, &mut holds, &mut openings] {
             interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         }
         self.view.holds.begin(&self.view.reader);
@@ -176,6 +179,13 @@ impl Keeper {
                     if let Some(confirmed) = take_confirmation(&self.directory) {
                         self.confirmed(confirmed);
                         self.prune_or_log().await;
+                    }
+                }
+                _ = openings.tick() => {
+                    let trail_ms = self.read_clocks(None);
+                    let kept = expire::keep(&self.pipeline, &self.view, &self.openings, trail_ms);
+                    if let Err(error) = kept.await {
+                        tracing::error!("the vault of personal data is not kept: {error:#}");
                     }
                 }
                 _ = prunes.tick() => {

@@ -9,7 +9,7 @@ use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 use livetrail_audit::{AuditRecord, Personal};
 use livetrail_engine::{Attempt, CodecId, Credentials, FrameFlags, MediaFrame, StreamKey};
 use livetrail_ledger::{Identity, Ledger, MemStore, PowerCut, Reader, SharedStore};
-use livetrail_record::{Reason, TrailChecker, parse_canonical};
+use livetrail_record::{Opening, Reason, TrailChecker, opening_session, parse_canonical};
 use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -108,6 +108,28 @@ fn trail(disk: &MemStore) -> Vec<AuditRecord> {
         .collect()
 }
 
+/// The openings of the records with this action so far.
+async fn openings(server: &Server, disk: &MemStore, action: &str) -> Vec<Opening> {
+    server.pipeline.sync().await.unwrap();
+    let view = server.trail.view();
+    let sealed = view.handle.sealed(view.handle.durable_entries());
+    sealed.await.unwrap();
+    let records = trail(disk).into_iter();
+    let records = records
+        .filter(|record| record.action.label() == action && record.extra.get("personal").is_some());
+    let opening = |record: AuditRecord| {
+        let id = opening_session(&record.action, record.session, record.boot, record.seq);
+        let row = view.personal().with(|vault| vault.get(id.as_bytes()));
+        Opening::parse(&row.unwrap().unwrap().opening).unwrap()
+    };
+    records.map(opening).collect()
+}
+
+/// A field of an opening.
+fn field<'a>(opening: &'a Opening, name: &str) -> Option<&'a str> {
+    opening.get(name).map(Personal::expose)
+}
+
 fn labels(trail: &[AuditRecord]) -> Vec<&str> {
     trail.iter().map(|record| record.action.label()).collect()
 }
@@ -185,6 +207,7 @@ async fn an_operator_sees_streams_and_sessions_and_kicks_one_on_record() {
     );
     assert_eq!(playback.end_reason(), Some(Reason::Kicked));
 
+    let names = openings(&server, &disk, "admin_session_kicked").await;
     drop(publication);
     let stopped = server.stop().await;
     assert!(stopped.is_clean() && stopped.records.dropped == 0);
@@ -195,9 +218,11 @@ async fn an_operator_sees_streams_and_sessions_and_kicks_one_on_record() {
         .collect();
     assert_eq!(kicked.len(), 1);
     assert_eq!(kicked[0].session, Some(playback.session().as_uuid()));
-    let who = kicked[0].principal.as_ref().map(Personal::expose);
-    assert_eq!(who, Some("night-shift"));
-    assert!(kicked[0].peer.is_some() && kicked[0].user_agent.is_some());
+    assert_eq!(kicked[0].by.as_deref(), Some("night-shift"));
+    let [names] = &names[..] else {
+        panic!("{names:?}");
+    };
+    assert!(field(names, "peer").is_some() && field(names, "user_agent").is_some());
     let (findings, report) = TrailChecker::new().check(&trail);
     assert!(
         findings.is_empty() && report.open.is_empty(),
@@ -653,6 +678,11 @@ async fn wrong_tokens_are_counted_slowed_down_and_on_record_and_a_right_one_stil
     ] {
         assert!(metrics.text.contains(line), "no {line}\n{}", metrics.text);
     }
+    let names = openings(&server, &disk, "admin_denied").await;
+    assert!(!names.is_empty());
+    for names in &names {
+        assert!(field(names, "peer").is_some() && field(names, "principal").is_none());
+    }
     server.stop().await;
     let trail = trail(&disk);
     let denied: Vec<_> = trail
@@ -661,11 +691,8 @@ async fn wrong_tokens_are_counted_slowed_down_and_on_record_and_a_right_one_stil
         .collect();
     let counted: u64 = denied.iter().map(|record| record.count.unwrap_or(1)).sum();
     assert_eq!(counted, 11);
-    assert!(
-        denied
-            .iter()
-            .all(|record| record.peer.is_some() && record.principal.is_none())
-    );
+    let commits = |record: &&AuditRecord| record.extra.get("personal").is_some();
+    assert!(denied.iter().all(commits));
     let (findings, _) = TrailChecker::new().check(&trail);
     assert!(findings.is_empty(), "{findings:?}");
 }

@@ -2,10 +2,12 @@
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
-    sync::atomic::Ordering,
+    io,
+    sync::{Arc, atomic::Ordering},
 };
 
-use livetrail_audit::AuditRecord;
+use livetrail_audit::{AuditRecord, OpeningOf, Openings};
+use livetrail_ledger::{Companion, CompanionStore};
 use livetrail_record::Opening;
 use livetrail_vault::{Inserted, NewRow, RowKind, Vault, VaultError};
 
@@ -120,4 +122,40 @@ fn is_lost(vault: &Vault, sealed: &Sealed<'_>) -> Result<bool, VaultError> {
     Ok(sealed.kind != RowKind::Refusal
         && vault.get(&sealed.id)?.is_none()
         && !vault.is_erased(&sealed.id)?)
+}
+
+impl Openings for Personal {
+    fn seal(&self, opening: &OpeningOf<'_>, into: &mut Vec<u8>) -> io::Result<()> {
+        self.seal_opening(opening.record, opening.opening, into)
+            .map_err(io_error)
+    }
+
+    fn name_secret(&self, app: &str) -> Option<[u8; 32]> {
+        Self::name_secret(self, app)
+    }
+}
+
+/// The vault as the ledger sees it. It is closed together with the log.
+#[derive(Debug)]
+pub(crate) struct Companions(pub(crate) Arc<Personal>);
+
+impl CompanionStore for Companions {
+    fn keep(&mut self, companions: &[Companion<'_>]) -> io::Result<()> {
+        let companions: Vec<&[u8]> = companions.iter().map(|one| one.bytes).collect();
+        self.0.keep_companions(&companions).map_err(io_error)
+    }
+}
+
+impl Drop for Companions {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+fn io_error(error: VaultError) -> io::Error {
+    let kind = match &error {
+        VaultError::Io { source, .. } => source.kind(),
+        _ => io::ErrorKind::Other,
+    };
+    io::Error::new(kind, error)
 }

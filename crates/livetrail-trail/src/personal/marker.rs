@@ -9,10 +9,10 @@
 //! that is there.* From then on a vault that is missing, or another one, is refused: most likely
 //! its volume is not mounted.
 
-use std::{io::ErrorKind, path::Path, sync::Arc};
+use std::io::ErrorKind;
 
 use anyhow::{Context, bail};
-use livetrail_ledger::{Access, RealStore, SharedStore};
+use livetrail_ledger::{Access, SharedStore};
 use livetrail_vault::Vault;
 
 const FILE: &str = "private/vault";
@@ -41,17 +41,16 @@ pub(super) fn read(trail: &SharedStore) -> anyhow::Result<Option<Id>> {
     }
 }
 
-/// Checks that the vault in `directory` is the one that the trail has.
+/// Checks that the vault in this store is the one that the trail has.
 pub(super) fn check(
     marked: Option<Id>,
-    directory: &Path,
+    vault: &SharedStore,
     trail: &SharedStore,
 ) -> anyhow::Result<()> {
     let Some(marked) = marked else {
         return Ok(());
     };
-    let store: SharedStore = Arc::new(RealStore::new(directory));
-    let found = Vault::id_in(&store)?;
+    let found = Vault::id_in(vault)?;
     let what = match found {
         Some(found) if found == marked => return Ok(()),
         Some(found) => format!("another vault, {}", hex(&found)),
@@ -62,7 +61,7 @@ pub(super) fn check(
          back-up. Only if it is lost for good: remove {FILE} in {}; then the trail continues with the vault that is there, or with a new one, and \
          nobody can ever show who its earlier sessions were",
         hex(&marked),
-        directory.display(),
+        vault.place(),
         trail.place()
     );
 }
@@ -93,6 +92,8 @@ fn hex(id: &Id) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use livetrail_ledger::MemStore;
 
     use super::*;

@@ -20,14 +20,12 @@
 //! is not mistaken for a trail without a vault.
 
 mod ask;
-#[cfg_attr(not(test), allow(dead_code, reason = "the log gives no openings yet"))]
 mod companion;
 mod disclose;
 mod erase;
+pub(crate) mod expire;
 mod hold;
-#[cfg_attr(not(test), allow(dead_code, reason = "the log gives no openings yet"))]
 mod keep;
-#[cfg_attr(not(test), allow(dead_code, reason = "the log gives no openings yet"))]
 mod keys;
 mod marker;
 #[cfg(test)]
@@ -36,6 +34,8 @@ pub(crate) mod replay;
 mod request;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod trail_tests;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -65,6 +65,7 @@ pub(crate) use ask::{RETENTION, Words};
 pub use disclose::{Shown, fill_in, hide, opening_id, opening_of};
 pub use erase::erase;
 pub use hold::{hold, lift};
+pub(crate) use keep::Companions;
 use keys::{PERIOD, PeriodKeys};
 pub(crate) use request::serve;
 pub use request::{Answered, Asked};
@@ -253,10 +254,18 @@ impl Personal {
         trail: &SharedStore,
         clock: Arc<dyn Clock>,
     ) -> anyhow::Result<(Arc<Self>, Found)> {
-        let options = options(settings)?;
+        Self::open_at(Place::Directory(options(settings)?), settings, trail, clock)
+    }
+
+    fn open_at(
+        place: Place,
+        settings: &Settings,
+        trail: &SharedStore,
+        clock: Arc<dyn Clock>,
+    ) -> anyhow::Result<(Arc<Self>, Found)> {
         let marked = marker::read(trail)?;
-        marker::check(marked, &options.dir, trail)?;
-        let (personal, mut found) = Self::new(Place::Directory(options), settings, clock)?;
+        marker::check(marked, &place.store(), trail)?;
+        let (personal, mut found) = Self::new(place, settings, clock)?;
         let reader = Reader::open(Arc::clone(trail))?;
         if marked.is_none() {
             // A new one has nothing that could be erased. One that was there may be of another log.
@@ -291,7 +300,7 @@ impl Personal {
         })
     }
 
-    /// A vault in memory, for a trail in memory.
+    /// A new vault in memory, for a trail in memory.
     pub(crate) fn in_memory(
         settings: &Settings,
         clock: Arc<dyn Clock>,
@@ -314,9 +323,9 @@ impl Personal {
     fn open_read_only(settings: &Settings) -> anyhow::Result<Self> {
         let options = options(settings)?;
         let trail: SharedStore = Arc::new(RealStore::new(trail_directory(&settings.data)));
-        marker::check(marker::read(&trail)?, &options.dir, &trail)?;
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let place = Place::ReadOnly(options);
+        marker::check(marker::read(&trail)?, &place.store(), &trail)?;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let (vault, _) = place.open(&clock)?;
         Ok(Self::of(place, vault, None, settings, clock))
     }
