@@ -14,7 +14,6 @@
 //!    in 2.*
 //! 4. `log.json` names the new keys, and lists the old ones: from here on the log opens with the
 //!    new keys only. *Crash before: as in 3. After: done.*
-//!    with the new ones alone. *Crash before: as in 3. After: done.*
 
 use std::sync::Arc;
 

@@ -385,8 +385,8 @@ impl Handle {
     /// Sets the cursor of a replica or a legal hold, or removes it with `None`. Durable when it
     /// returns.
     ///
+    /// # Errors
     /// [`LedgerError::CursorName`], or an error of the store.
-    /// [`LedgerError::CursorName`], or whatever the store says.
     pub fn set_cursor(&self, name: &str, cursor: Option<Cursor>) -> Result<(), LedgerError> {
         let _one = self.shared.pruning();
         write_cursor(self.shared.store.as_ref(), name, cursor)
