@@ -154,6 +154,27 @@ pub fn has_object_lock(body: &[u8]) -> Result<bool, Error> {
     )
 }
 
+/// Reads the answer to [`Bucket::get_object_lock`](crate::Bucket::get_object_lock): the mode of the
+/// bucket's default retention, `COMPLIANCE` or `GOVERNANCE`. `None` if it has none.
+///
+/// # Errors
+/// [`Error::Answer`].
+pub fn default_retention(body: &[u8]) -> Result<Option<String>, Error> {
+    read(
+        "the bucket's Object Lock",
+        body,
+        "ObjectLockConfiguration",
+        |root| {
+            let mut retentions = root
+                .descendants()
+                .filter(|node| node.tag_name().name() == "DefaultRetention");
+            Ok(retentions.next().map(|retention| {
+                child(retention, "Mode").unwrap_or_else(|| "of an unknown mode".to_owned())
+            }))
+        },
+    )
+}
+
 fn read<T>(
     asked: &'static str,
     body: &[u8],
@@ -251,6 +272,11 @@ mod tests {
         let locked = b"<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled></ObjectLockConfiguration>";
         assert!(has_object_lock(locked).unwrap());
         assert!(!has_object_lock(b"<ObjectLockConfiguration/>").unwrap());
+        assert_eq!(default_retention(locked).unwrap(), None);
+        let with_default = b"<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled>\
+            <Rule><DefaultRetention><Mode>COMPLIANCE</Mode><Days>1</Days></DefaultRetention></Rule></ObjectLockConfiguration>";
+        let mode = default_retention(with_default).unwrap();
+        assert_eq!(mode.as_deref(), Some("COMPLIANCE"));
         let refused = refusal(b"<Error><Code>AccessDenied</Code><Message>no</Message></Error>");
         assert_eq!(
             (refused.code.as_str(), refused.message.as_str()),
@@ -262,7 +288,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_bytes_are_read_or_refused(body in proptest::collection::vec(any::<u8>(), 0..300)) {
-            let _ = (keys(&body), versions(&body), keeps_versions(&body), has_object_lock(&body), refusal(&body));
+            let _ = (keys(&body), versions(&body), keeps_versions(&body), has_object_lock(&body), default_retention(&body), refusal(&body));
         }
     }
 }

@@ -475,12 +475,12 @@ mod tests {
         let (key, problem) = of(kinds[0].0, "personal = \"clear\"").unwrap();
         assert_eq!(key, "personal");
         assert!(problem.contains("accept_unerasable = true"), "{problem}");
-        for kind in [
-            "[s3]\nbucket = \"abc\"\nregion = \"a\"\nlock = \"none\"",
-            "[kafka]\nbrokers = [\"a:1\"]\ntopic = \"a\"",
-        ] {
-            let clear = of(kind, "personal = \"clear\"");
-            assert!(clear.is_some(), "{kind}");
+        let s3 = "[s3]\nbucket = \"abc\"\nregion = \"a\"\nlock = \"none\"";
+        assert_eq!(of(s3, "personal = \"opening\""), None);
+        let kafka = "[kafka]\nbrokers = [\"a:1\"]\ntopic = \"a\"";
+        for kind in [s3, kafka] {
+            let clear = of(kind, "personal = \"clear\"\naccept_unerasable = true");
+            assert_eq!(clear.unwrap().0, "personal", "{kind}");
         }
     }
 

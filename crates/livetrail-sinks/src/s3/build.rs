@@ -14,11 +14,14 @@ impl Build for S3 {
     fn build(
         &self,
         name: &str,
-        _personal: PersonalMode,
+        personal: PersonalMode,
         cx: &SinkContext<'_>,
     ) -> Result<Arc<dyn ReplicaSink>, SinksError> {
         let sink = S3Sink::new(name, self.options()?, unix_seconds(Arc::clone(&cx.clock)))?;
-        Ok(Arc::new(sink))
+        Ok(Arc::new(match personal {
+            PersonalMode::Opening => sink.keeping_openings(),
+            _ => sink,
+        }))
     }
 }
 

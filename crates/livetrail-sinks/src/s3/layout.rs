@@ -55,6 +55,25 @@ impl Layout {
         format!("{}handover/{key}", self.site)
     }
 
+    /// The key of an opening.
+    pub(super) fn opening(&self, session: &[u8; 16]) -> String {
+        let mut key = format!("{}personal/", self.site);
+        for byte in session {
+            let _ = write!(key, "{byte:02x}");
+        }
+        key
+    }
+
+    /// The prefix of the keys of all tombstones.
+    pub(super) fn tombstones(&self) -> String {
+        format!("{}tombstones/", self.site)
+    }
+
+    /// The prefix of the keys of all erasure cursors.
+    pub(super) fn erased(&self) -> String {
+        format!("{}erased/", self.site)
+    }
+
     /// The prefix of the keys of all commits.
     pub(super) fn commits(&self) -> String {
         format!("{}commits/", self.site)

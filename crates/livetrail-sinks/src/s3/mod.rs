@@ -8,6 +8,7 @@
 //!  PREFIX/ORIGIN/tile/entries/N[.p/W]      entries   ┘
 //!  PREFIX/ORIGIN/commits/SIZE              the cursor: one commit for each batch
 //!  PREFIX/ORIGIN/handover/ID               the checkpoint of a hand-over; ID is that of the key
+//!  PREFIX/ORIGIN/personal/SESSION          an opening, if the sink keeps them; never locked
 //! ```
 //!
 //! - `checkpoint` gets a new version each time. It is for clients that know no other key.
@@ -30,6 +31,7 @@
 //! at that size. So repeating a put changes nothing, and an object that has other bytes is a fork.
 //! The steps of a batch, and the state after a crash at each of them:
 //!
+//! 0. Openings, if the sink keeps them: some are there, and erasures reach them.
 //! 1. Bundles: some are there. Nobody reads beyond the last checkpoint, and the same batch puts the
 //!    same ones again.
 //! 2. Tiles: the state is the same as after step 1.
@@ -42,6 +44,7 @@ mod build;
 mod client;
 mod layout;
 mod object;
+mod openings;
 mod options;
 mod put;
 mod set_up;

@@ -124,9 +124,11 @@ impl Settings for S3 {
     fn personal(&self, asked: Personal, _accept_unerasable: bool) -> Result<PersonalMode, String> {
         match asked {
             Personal::None => Ok(PersonalMode::None),
-            Personal::Opening | Personal::Clear => {
-                Err("is not \"none\", and this kind of sink keeps no names".to_owned())
-            }
+            Personal::Opening => Ok(PersonalMode::Opening),
+            Personal::Clear => Err(
+                "is \"clear\", and a lock keeps the objects: use \"opening\", which puts names into objects of their own without a lock"
+                    .to_owned(),
+            ),
         }
     }
 

@@ -3,14 +3,16 @@
 use std::fmt;
 
 use async_trait::async_trait;
-use livetrail_replica::{ReplicaError, ReplicaSink, SealedRange, Sightings, SinkCursor};
+use livetrail_replica::{
+    Erasure, PersonalMode, ReplicaError, ReplicaSink, SealedRange, Sightings, SinkCursor,
+};
 use tokio::sync::Mutex;
 
 use super::client::{Client, UnixSeconds};
 use super::layout::Layout;
 use super::options::S3Options;
-use super::sightings;
 use super::site::Site;
+use super::{openings, sightings};
 use crate::error::SinksError;
 
 /// A bucket that follows the ledger. The module's documentation describes the objects and their
@@ -21,6 +23,7 @@ use crate::error::SinksError;
 pub struct S3Sink {
     name: String,
     client: Client,
+    keeps_openings: bool,
     /// The state of the log in the bucket. `None` if it is not known, such as after any error.
     site: Mutex<Option<Site>>,
     /// Whether the sink has checked that the bucket is suitable.
@@ -42,19 +45,39 @@ impl S3Sink {
         Ok(Self {
             name: name.into(),
             client: Client::new(options, now_s)?,
+            keeps_openings: false,
             site: Mutex::new(None),
             is_checked: Mutex::new(false),
         })
+    }
+
+    /// Keeps openings under `personal/`, without a lock, and erases them again.
+    #[must_use]
+    pub const fn keeping_openings(mut self) -> Self {
+        self.keeps_openings = true;
+        self
     }
 
     /// Checks once that the bucket has Object Lock and versions.
     async fn check(&self) -> Result<(), ReplicaError> {
         let mut is_checked = self.is_checked.lock().await;
         if !*is_checked {
-            self.client.check_bucket().await?;
+            self.check_now().await?;
             *is_checked = true;
         }
         Ok(())
+    }
+
+    async fn check_now(&self) -> Result<(), ReplicaError> {
+        self.client.check_bucket().await?;
+        if self.keeps_openings {
+            openings::check(&self.client).await?;
+        }
+        Ok(())
+    }
+
+    fn layout(&self, origin: &str) -> Layout {
+        Layout::new(&self.client.options().prefix, origin)
     }
 
     async fn read(&self, origin: &str) -> Result<Site, ReplicaError> {
@@ -109,14 +132,47 @@ impl ReplicaSink for S3Sink {
         }
         site.compare(&self.client, range).await?;
         *kept = Some(match range.starting_at(size) {
-            Some(rest) => site.commit(&self.client, &rest).await?,
+            Some(rest) => {
+                if self.keeps_openings {
+                    let layout = self.layout(range.origin());
+                    openings::put(&self.client, &layout, &rest).await?;
+                }
+                site.commit(&self.client, &rest).await?
+            }
             None => site,
         });
         Ok(())
     }
 
+    fn personal(&self) -> PersonalMode {
+        if self.keeps_openings {
+            PersonalMode::Opening
+        } else {
+            PersonalMode::None
+        }
+    }
+
+    async fn erasure_cursor(&self, origin: &str) -> Result<u64, ReplicaError> {
+        self.client.forget_credentials();
+        self.check().await?;
+        match openings::cursor(&self.client, &self.layout(origin)).await? {
+            Some(cursor) => Ok(cursor),
+            None => Ok(self.read(origin).await?.size()),
+        }
+    }
+
+    async fn erase(&self, erasure: &Erasure) -> Result<(), ReplicaError> {
+        self.check().await?;
+        let layout = self.layout(&erasure.origin);
+        let found = match openings::cursor(&self.client, &layout).await? {
+            Some(cursor) => cursor,
+            None => self.read(&erasure.origin).await?.size(),
+        };
+        openings::erase(&self.client, &layout, erasure, found).await
+    }
+
     async fn health(&self) -> Result<(), ReplicaError> {
-        self.client.check_bucket().await
+        self.check_now().await
     }
 }
 

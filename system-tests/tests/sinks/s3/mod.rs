@@ -18,7 +18,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use livetrail_replica::ReplicaSink;
 use livetrail_replica::conformance::{
-    Access, Manipulation, Place as AnyPlace, Proxy, Server, TestLog,
+    Access, Erasing, Manipulation, Place as AnyPlace, Proxy, Server, TestLog,
 };
 use livetrail_s3::answer::{Version, versions};
 use livetrail_s3::{Bucket, CredentialSource, LockMode};
@@ -208,6 +208,25 @@ impl AnyPlace for Place {
             // anything.
             Manipulation::Claimed | Manipulation::Emptied => false,
         }
+    }
+}
+
+#[async_trait]
+impl Erasing for Place {
+    async fn opening_sink(&self) -> Arc<dyn ReplicaSink> {
+        Arc::new(sink(self.options()).keeping_openings())
+    }
+
+    /// Each version counts, because a reader with all rights could read it.
+    async fn openings(&self, origin: &str) -> Vec<([u8; 16], Vec<u8>)> {
+        let versions = self.versions(origin).into_iter();
+        let kept = versions.filter(|one| !one.is_delete_marker);
+        kept.filter_map(|version| {
+            let digits = version.key.strip_prefix("personal/")?;
+            let session = u128::from_str_radix(digits, 16).unwrap().to_be_bytes();
+            Some((session, self.contents(origin, &version)))
+        })
+        .collect()
     }
 }
 
