@@ -48,7 +48,7 @@ fn the_tests_and_commands_that_the_page_of_clauses_names_exist() {
     for folder in ["crates", "system-tests"] {
         read_sources(&root.join(folder), &mut sources);
     }
-    for (page, least) in [("compliance.md", 40)] {
+    for (page, least) in [("compliance.md", 40), ("privacy.md", 15)] {
         let text = std::fs::read_to_string(root.join("docs").join(page)).expect("the page");
         let names = shown_by(&text);
         assert!(names.len() > least, "{page}: {}", names.len());
