@@ -674,8 +674,21 @@ fn open_vault(settings: &Settings, store: &SharedStore) -> anyhow::Result<Vault>
             place: store.place(),
         }
         .into(),
+        Some(VaultError::Io { source, .. }) if is_read_only(source) => {
+            let place = personal_directory(settings);
+            let place = place.display();
+            error.context(format!(
+                "the vault in {place} cannot be written: make the directory writable for this user, or remount it read-write"
+            ))
+        }
         _ => error,
     })
+}
+
+/// Whether nobody, or not this user, may write there.
+fn is_read_only(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
+    matches!(error.kind(), PermissionDenied | ReadOnlyFilesystem)
 }
 
 /// The findings of recovery, for people.

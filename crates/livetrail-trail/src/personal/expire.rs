@@ -22,8 +22,8 @@ const INTERVALS: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(60
 pub(crate) fn interval(retention: &Retention) -> Duration {
     let [least, most] = INTERVALS;
     let ages = retention.apps.values().chain([&retention.default]);
-    let shortest = ages.flatten().min().copied().unwrap_or(most);
-    (shortest / 10).clamp(least, most)
+    let shortest = ages.flatten().min();
+    shortest.map_or(most, |age| (*age / 10).clamp(least, most))
 }
 
 /// Does what is due now: at `trail_ms`, the time of the trail.
