@@ -60,6 +60,8 @@ pub(crate) async fn expire(
     retention: &Retention,
     trail_ms: u64,
 ) -> anyhow::Result<u64> {
+    let turn = Arc::clone(&view.turn);
+    let _turn = turn.lock().await;
     let (pipeline, view) = (Arc::clone(pipeline), view.clone());
     let (runtime, retention) = (Handle::current(), retention.clone());
     let expired = tokio::task::spawn_blocking(move || -> anyhow::Result<u64> {
