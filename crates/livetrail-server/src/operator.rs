@@ -5,6 +5,7 @@
 //! |---|---|---|
 //! | a session is ended | [`session_kicked`] | the HTTP API |
 //! | a request to the API is refused | [`api_denied`] | the HTTP API |
+//! | a request to erase is approved | [`erasure_approved`] | the HTTP API |
 //! | the configuration is read again | [`config_changed`] | a signal |
 //! | keys or tokens are added or removed | [`credentials_changed`] | a signal |
 //! | entries are reviewed | [`reviewed`] | the HTTP API, `trail review` |
@@ -73,6 +74,17 @@ pub(crate) fn api_denied(caller: Caller, reason: Reason) -> AuditRecord {
     caller.on(record)
 }
 
+/// A token agrees with a request to erase. The request has this number and this legal basis.
+pub(crate) fn erasure_approved(request: &str, basis: &str, caller: Caller) -> AuditRecord {
+    let mut record =
+        AuditRecord::new(AuditAction::AdminErasureApproved, "").with_outcome(Outcome::Success);
+    for (field, text) in [("request", request), ("basis", basis)] {
+        // This fails only for a field of the table.
+        let _ = record.extra.insert(field, Value::Text(text.to_owned()));
+    }
+    caller.on(record)
+}
+
 /// The configuration was read again. The text is what changed, or where the error is.
 pub(crate) fn config_changed(changed: Result<String, String>) -> AuditRecord {
     let (outcome, detail) = match changed {
@@ -130,6 +142,7 @@ mod tests {
     #[test]
     fn every_operation_is_an_action_of_operators() {
         let operations = [
+            erasure_approved("1", "art17", Caller::default()),
             api_denied(Caller::default(), Reason::Unauthorized),
             config_changed(Err("rtmp.listen".to_owned())),
         ];

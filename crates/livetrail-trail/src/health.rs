@@ -93,6 +93,7 @@ mod tests {
                 "personal": {
                     "failing": null,
                     "waiting": 0,
+                    "waiting_seconds": 0,
                     "overdue": false,
                     "kept": 0,
                     "erased": 0,

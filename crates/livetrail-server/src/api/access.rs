@@ -41,7 +41,7 @@ const fn to(method: &'static str, path: &'static str, roles: &[ApiRole]) -> Row 
 
 /// Every path of the API and of the trail's site. A request for any other path is refused.
 pub(super) const TABLE: &[Row] = {
-    use ApiRole::{Auditor, Operator, Regulator, Viewer};
+    use ApiRole::{Auditor, Eraser, Operator, Regulator, Viewer};
     &[
         open("/health"),
         to("GET", "/metrics", &[Viewer, Operator, Auditor]),
@@ -57,6 +57,13 @@ pub(super) const TABLE: &[Row] = {
             &[Viewer, Operator, Auditor, Regulator],
         ),
         to("DELETE", "/api/v1/sessions/{id}", &[Operator]),
+        to("GET", "/api/v1/sessions/{id}/opening", &[Auditor]),
+        to("GET", "/api/v1/erasures", &[Auditor, Eraser]),
+        to("POST", "/api/v1/erasures", &[Eraser]),
+        to("POST", "/api/v1/erasures/{request}/approvals", &[Eraser]),
+        to("GET", "/api/v1/holds", &[Auditor, Eraser]),
+        to("POST", "/api/v1/holds", &[Auditor]),
+        to("DELETE", "/api/v1/holds/{hold}", &[Auditor]),
         to("GET", "/api/v1/trail/entries", &[Auditor, Regulator]),
         to("POST", "/api/v1/trail/reviews", &[Auditor]),
         open("/trail/checkpoint"),

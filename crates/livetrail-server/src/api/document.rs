@@ -15,7 +15,7 @@ use super::access::roles_of;
         title = "Livetrail",
         description = "Streams, sessions and health of a Livetrail server. Where a token is configured, all but /health and the hashes of /trail want it as `Authorization: Bearer`. `x-roles` names the roles whose tokens may use an operation. Every refusal is a problem (RFC 9457) with a stable `reason`; a method that a path does not have is answered 405, a query key that it does not have 400."
     ),
-    tags((name = "streams"), (name = "sessions"), (name = "server")),
+    tags((name = "streams"), (name = "sessions"), (name = "personal"), (name = "server")),
     components(schemas(Problem)),
     modifiers(&Bearer)
 )]

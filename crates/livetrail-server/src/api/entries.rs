@@ -1,22 +1,30 @@
-//! `/api/v1/trail/entries`: the records of the trail, without the names of persons.
+//! `/api/v1/trail/entries`: the records of the trail, without the names of persons unless there is
+//! a purpose.
 
 use std::path::Path;
 
 use axum::{Extension, Json, extract::State};
 use livetrail_audit::AuditAction;
 use livetrail_engine::AppName;
-use livetrail_index::{Filter, Hit, Index, IndexError, scan};
+use livetrail_index::{Filter, Hit, Hits, Index, IndexError, scan};
 use livetrail_ledger::Reader;
 use livetrail_tlog::leaf_hash;
 use livetrail_trail::{
-    index_directory,
+    Personal, index_directory,
     looked::{Act, Kind, notes::filter_hash},
+    personal::opening_of,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::{ApiError, ApiState, Problem, query::Asked, token::Operator, trail::blocking};
+use super::{
+    ApiError, ApiState, Problem,
+    openings::{on_record, purpose_of},
+    query::Asked,
+    token::Operator,
+    trail::blocking,
+};
 use crate::operator::HTTP_API;
 
 /// The entries of an answer if the request does not say how many.
@@ -51,6 +59,8 @@ pub(super) struct Which {
     from: u64,
     /// At most this many entries: 1 to 1,000. The default is 100.
     limit: Option<usize>,
+    /// Why names are shown, too. Without one they are not.
+    purpose: Option<String>,
 }
 
 /// The answer.
@@ -76,6 +86,10 @@ pub(super) struct EntryView {
     /// and `principal`, `peer`, `user_agent` and `detail` are `null` in their places.
     #[schema(value_type = Object)]
     record: Value,
+    /// The opening that the entry commits to, if a purpose was given and the vault has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    opening: Option<Value>,
 }
 
 impl EntryView {
@@ -94,12 +108,14 @@ impl EntryView {
             index: hit.index,
             leaf_hash: leaf_hash(&hit.entry).to_string(),
             record,
+            opening: None,
         }
     }
 }
 
-/// Records of the trail, in its order, without the names of persons. A regulator sees those of one
-/// application. Each was proven to be in the tree that the published checkpoint signs.
+/// Records of the trail, in its order, without the names of persons unless there is a purpose. A
+/// regulator sees those of one application. Each was proven to be in the tree that the published
+/// checkpoint signs.
 #[utoipa::path(
     get,
     path = "/api/v1/trail/entries",
@@ -114,6 +130,7 @@ impl EntryView {
         ("since_ms" = Option<u64>, Query, description = "From this time on, in milliseconds since 1970 (UTC)."),
         ("until_ms" = Option<u64>, Query, description = "Before this time, in milliseconds since 1970 (UTC)."),
         ("from" = Option<u64>, Query, description = "From this index on: 0, or `next` of the answer before."),
+        ("purpose" = Option<String>, Query, description = "For auditors: shows the openings that entries commit to, for this purpose, which goes on record (`admin_disclosed`): 1 to 256 bytes that name nobody."),
         ("limit" = Option<u64>, Query, minimum = 1, maximum = 1000, description = "At most this many entries, 1 to 1,000. The default is 100."),
     ),
     responses(
@@ -136,12 +153,23 @@ pub(super) async fn list(
     let filter = filter_of(&which, operator.application())?;
     let directory = state.inner.directory.clone();
     let asked = format!("{filter:?}");
-    let (found, hash) = blocking(&state, move |reader| {
-        let found = search(reader, &directory, filter, limit)?;
+    let purpose = which.purpose.as_deref();
+    let purpose = purpose.map(|text| purpose_of(Some(text))).transpose()?;
+    if purpose.is_some() && !operator.discloses() {
+        return Err(ApiError::RoleNotAllowed);
+    }
+    let vault = purpose.map(|_| state.inner.trail.personal().clone());
+    let (found, shown, hash) = blocking(&state, move |reader| {
+        let hits = search(reader, &directory, filter, limit)?;
+        let (found, shown) = hits.view(vault.as_deref());
         // A trail in memory has no key for hashes of filters.
-        Ok((found, filter_hash(&directory, &asked).ok()))
+        Ok((found, shown, filter_hash(&directory, &asked).ok()))
     })
     .await?;
+    if let Some(purpose) = purpose {
+        let by = operator.name.clone();
+        on_record(&state, by, purpose, hash.clone(), shown)?;
+    }
     let kind = Kind {
         act: Act::Read,
         by: operator.name,
@@ -194,36 +222,74 @@ fn filter_of(which: &Which, own: Option<&AppName>) -> Result<Filter, ApiError> {
     Ok(filter)
 }
 
+/// The entries that match. Without an index, as that of a trail in memory, the range is read.
+pub(super) fn find<'a>(
+    reader: &'a Reader,
+    directory: &Path,
+    filter: Filter,
+) -> Result<Hits<'a>, IndexError> {
+    let indexed = || Index::open(&index_directory(directory), reader)?.find(reader, filter.clone());
+    match directory.join("private").is_dir().then(indexed) {
+        Some(Ok(hits)) => Ok(hits),
+        _ => scan(reader, filter),
+    }
+}
+
 /// The entries that match, up to the limit.
 fn search(
     reader: &Reader,
     directory: &Path,
     filter: Filter,
     limit: usize,
-) -> Result<Entries, IndexError> {
+) -> Result<Found, IndexError> {
     let range = filter.entries.clone().unwrap_or_default();
-    let indexed = || Index::open(&index_directory(directory), reader)?.find(reader, filter.clone());
-    // A trail in memory has no index. Without one the range is read.
-    let hits = match directory.join("private").is_dir().then(indexed) {
-        Some(Ok(hits)) => hits,
-        _ => scan(reader, filter.clone())?,
-    };
+    let hits = find(reader, directory, filter)?;
     let size = hits.checkpoint().head().size;
-    let mut entries = Vec::new();
+    let mut found = Vec::new();
     let mut next = (range.end < size).then_some(range.end);
     for hit in hits {
         let hit = hit?;
-        if entries.len() == limit {
+        if found.len() == limit {
             next = Some(hit.index);
             break;
         }
-        entries.push(EntryView::of(&hit));
+        found.push(hit);
     }
-    Ok(Entries {
-        entries,
+    Ok(Found {
+        hits: found,
         next,
         size,
     })
+}
+
+/// What a search has found.
+struct Found {
+    hits: Vec<Hit>,
+    next: Option<u64>,
+    size: u64,
+}
+
+impl Found {
+    /// The answer, with the openings of a vault if there is one, and how many these are.
+    fn view(self, personal: Option<&Personal>) -> (Entries, u64) {
+        let mut shown = 0;
+        let view = |hit: &Hit| {
+            let mut view = EntryView::of(hit);
+            let of_vault = |personal: &Personal| {
+                let opening = personal.with(|vault| opening_of(vault, &hit.record));
+                serde_json::from_slice(&opening.ok()??.to_json()).ok()
+            };
+            view.opening = personal.and_then(of_vault);
+            shown += u64::from(view.opening.is_some());
+            view
+        };
+        let entries = Entries {
+            entries: self.hits.iter().map(view).collect(),
+            next: self.next,
+            size: self.size,
+        };
+        (entries, shown)
+    }
 }
 
 #[cfg(test)]
@@ -277,7 +343,8 @@ mod tests {
         ledger.close().unwrap();
         let reader = Reader::open(store).unwrap();
         let filter = filter_of(&Which::default(), None).unwrap();
-        let mut found = search(&reader, Path::new(""), filter, 10).unwrap();
+        let found = search(&reader, Path::new(""), filter, 10).unwrap();
+        let (mut found, _) = found.view(None);
         assert_eq!((found.entries.len(), found.next, found.size), (1, None, 1));
         found.entries.remove(0)
     }

@@ -27,6 +27,21 @@ pub(super) enum ApiError {
     RoleNotAllowed,
     /// The error in a review.
     BadReview(String),
+    /// The error in a request to erase.
+    BadErasure(String),
+    /// A request to erase with this number waits for approval.
+    ErasureWaits,
+    TooManyErasures,
+    NoSuchErasure,
+    /// The token has agreed with the request already.
+    SameToken,
+    /// The error in a hold.
+    BadHold(String),
+    NoSuchHold,
+    NoOpening,
+    OpeningErased,
+    /// The error of an operation on personal data.
+    NotDone(String),
     /// The trail does not take the record.
     NotRecorded,
     NotATile,
@@ -86,6 +101,44 @@ impl ApiError {
                 "a page of another origin may not change anything here",
             ),
             Self::BadReview(problem) => (StatusCode::BAD_REQUEST, "bad_review", problem),
+            Self::BadErasure(problem) => (StatusCode::BAD_REQUEST, "bad_erasure", problem),
+            Self::ErasureWaits => (
+                StatusCode::CONFLICT,
+                "erasure_waits",
+                "a request with this number waits for approval",
+            ),
+            Self::TooManyErasures => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "too_many_erasures",
+                "too many requests wait for approval: each waits for a day at most",
+            ),
+            Self::NoSuchErasure => (
+                StatusCode::NOT_FOUND,
+                "erasure_not_found",
+                "no request with this number waits for approval: a request is forgotten after a day and at a restart; ask again",
+            ),
+            Self::SameToken => (
+                StatusCode::CONFLICT,
+                "same_token",
+                "this token has agreed already: another one must approve it",
+            ),
+            Self::BadHold(problem) => (StatusCode::BAD_REQUEST, "bad_hold", problem),
+            Self::NoSuchHold => (
+                StatusCode::NOT_FOUND,
+                "hold_not_found",
+                "there is no hold of this name",
+            ),
+            Self::NoOpening => (
+                StatusCode::NOT_FOUND,
+                "no_opening",
+                "the vault has no opening of this session: there is no such session, or no checkpoint covers it yet",
+            ),
+            Self::OpeningErased => (
+                StatusCode::GONE,
+                "opening_erased",
+                "the opening of this session was erased, or has expired",
+            ),
+            Self::NotDone(problem) => (StatusCode::SERVICE_UNAVAILABLE, "not_done", problem),
             Self::NotRecorded => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "not_recorded",
@@ -127,6 +180,13 @@ impl ApiError {
                 "the trail cannot be read; the server's log says why",
             ),
         }
+    }
+
+    /// The error of an operation on personal data. The log has it, too; it names nobody.
+    pub(super) fn of_operation(error: &(dyn std::error::Error + 'static)) -> Self {
+        let problem = livetrail_trail::chain(error);
+        tracing::error!("an operation on personal data failed: {problem}");
+        Self::NotDone(problem)
     }
 
     fn retry_after(&self) -> Option<u64> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::{Json, extract::State, http::StatusCode};
 use livetrail_audit::Status;
 use livetrail_engine::Clock as _;
-use livetrail_replica::ReplicaStatus;
+use livetrail_replica::{PersonalMode, ReplicaStatus};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -19,9 +19,9 @@ const LOSS_SHOWN: Duration = Duration::from_secs(60);
 pub(super) struct Health {
     /// `ok`; `degraded` when a person should look although nothing is kept from working: a witness
     /// has not cosigned the trail for a while, a sink of the trail is in trouble, signing waits for
-    /// a sink, retention waits, the trail could not be verified, the trail's disk is 90 % full, or
-    /// records were lost in the last minute; `trail_failing` when the trail cannot record;
-    /// `stopping`.
+    /// a sink, retention waits, the trail could not be verified, the trail's disk is 90 % full,
+    /// personal data has trouble, an erasure is overdue at a sink, or records were lost in the last
+    /// minute; `trail_failing` when the trail cannot record; `stopping`.
     #[schema(example = "ok")]
     status: &'static str,
     /// The server's version.
@@ -49,6 +49,20 @@ pub(super) struct Health {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(example = json!(["sink archive"]))]
     signing_waits_for: Vec<String>,
+    /// The vault takes no personal data now: no checkpoint covers new entries until it does. The
+    /// log says why.
+    #[serde(skip_serializing_if = "is_false")]
+    vault_failing: bool,
+    /// Openings have waited for the vault for more than ten minutes.
+    #[serde(skip_serializing_if = "is_false")]
+    openings_overdue: bool,
+    /// Openings in the write-ahead log could not be read, because keys of the vault were lost.
+    #[serde(skip_serializing_if = "is_zero")]
+    openings_lost: u64,
+    /// Sinks that get names in clear, from which nobody can erase them (`personal = "clear"`).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(example = json!(["archive"]))]
+    unerasable_sinks: Vec<String>,
     /// Who follows the trail.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     sinks: Vec<SinkHealth>,
@@ -162,8 +176,15 @@ pub(super) async fn health(State(state): State<ApiState>) -> (StatusCode, Json<H
         Status::Failing { since_ms, .. } => (failing, Some(since_ms)),
         _ => ((StatusCode::SERVICE_UNAVAILABLE, "stopping"), None),
     };
+    let personal = trail.personal;
+    let clear = trail.sinks.iter();
+    let clear = clear.filter(|sink| sink.personal == PersonalMode::Clear);
     let health = Health {
         status,
+        vault_failing: personal.failing.is_some(),
+        openings_overdue: personal.overdue,
+        openings_lost: personal.lost,
+        unerasable_sinks: clear.map(|sink| sink.name.clone()).collect(),
         retention_waits: trail.retention_waits,
         verification_failed: trail.verification_failed,
         trouble: trouble.or(trail.disk_is_short.then_some("disk_short")),

@@ -4,6 +4,7 @@
 //! each request.
 
 mod followers;
+mod personal;
 mod writer;
 
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use livetrail_engine::{
     Clock, Gate, Observer, Reason, SessionContext, StreamEvent, StreamEventKind,
 };
 use livetrail_trail::Trouble;
+use livetrail_vault::Status as VaultStatus;
 use prometheus_client::{
     collector::Collector,
     encoding::{
@@ -168,7 +170,10 @@ pub(super) async fn metrics(
         .filter_map(|value| value.to_str().ok())
         .any(exposition::wants_open_metrics);
     let mut text = String::new();
-    if let Err(error) = write(&mut text, state) {
+    let personal = state.inner.trail.personal().clone();
+    let vault = tokio::task::spawn_blocking(move || personal.with(|vault| Ok(vault.status())));
+    let vault = vault.await.ok().and_then(Result::ok);
+    if let Err(error) = write(&mut text, state, vault) {
         tracing::error!(%error, "metrics cannot be written");
     }
     if open {
@@ -179,7 +184,7 @@ pub(super) async fn metrics(
     }
 }
 
-fn write(text: &mut String, state: ApiState) -> std::fmt::Result {
+fn write(text: &mut String, state: ApiState, vault: Option<VaultStatus>) -> std::fmt::Result {
     let mut registry = Registry::with_prefix("livetrail");
     let counted = &state.inner;
     registry.register(
@@ -208,7 +213,7 @@ fn write(text: &mut String, state: ApiState) -> std::fmt::Result {
         "Requests to the API with a wrong token",
         counted.requests.wrong_tokens.clone(),
     );
-    registry.register_collector(Box::new(Now(state)));
+    registry.register_collector(Box::new(Now(state, vault)));
     encode_registry(text, &registry)?;
     let mut registry = Registry::default();
     registry.register_collector(Box::new(ThisProcess(Process::now())));
@@ -271,7 +276,7 @@ impl Collector for ThisProcess {
 type OfRoleCounts = fn(&livetrail_engine::RoleCounts) -> u64;
 
 /// The counts of the other parts, read at the time of the request.
-struct Now(ApiState);
+struct Now(ApiState, Option<VaultStatus>);
 
 impl std::fmt::Debug for Now {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -287,6 +292,7 @@ impl Collector for Now {
         writer.family(Kind::Gauge, "build_info", help, ["version"], version)?;
         self.engine(&mut writer)?;
         self.trail(&mut writer)?;
+        self.personal(&mut writer)?;
         self.sinks(&mut writer)?;
         self.connections(&mut writer)
     }

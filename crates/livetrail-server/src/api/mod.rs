@@ -3,11 +3,14 @@
 mod access;
 mod document;
 mod entries;
+mod erasures;
 mod error;
 mod exposition;
 mod failures;
 mod health;
+mod holds;
 mod metrics;
+mod openings;
 mod process;
 mod query;
 mod review;
@@ -67,6 +70,8 @@ struct Inner {
     /// The trail's directory. A trail in memory does not have it.
     directory: PathBuf,
     denied: DenyRules,
+    /// Requests to erase that wait for approval.
+    approvals: erasures::Approvals,
     reads: trail::Reads,
     gateways: Mutex<Vec<GatewayStats>>,
 }
@@ -92,6 +97,7 @@ impl ApiState {
                 trail,
                 directory: trail_directory(&config.data),
                 denied,
+                approvals: erasures::Approvals::new(config.api.erasure_approvals),
                 reads: trail::Reads::default(),
                 gateways: Mutex::default(),
             }),
@@ -134,6 +140,11 @@ pub(crate) fn router(state: ApiState) -> Router {
         .routes(routes!(streams::list))
         .routes(routes!(sessions::list))
         .routes(routes!(sessions::kick))
+        .routes(routes!(openings::disclose))
+        .routes(routes!(erasures::create, erasures::list))
+        .routes(routes!(erasures::approve))
+        .routes(routes!(holds::list, holds::set))
+        .routes(routes!(holds::release))
         .routes(routes!(entries::list))
         .routes(routes!(review::review))
         .split_for_parts();

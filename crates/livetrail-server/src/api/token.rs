@@ -63,6 +63,11 @@ impl Operator {
             .meets(ApiRoles::of(&[Operator, Auditor, Regulator]))
     }
 
+    /// Whether it may see openings, for a purpose and on record.
+    pub(super) const fn discloses(&self) -> bool {
+        self.roles.has(ApiRole::Auditor)
+    }
+
     /// The one application that it may see.
     pub(super) const fn application(&self) -> Option<&AppName> {
         self.application.as_ref()

@@ -13,23 +13,45 @@ use super::{
 };
 
 /// Health, metrics, and the API for operators.
-#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Api {
     #[serde(with = "address::optional")]
     pub(crate) listen: Option<SocketAddr>,
+    /// The number of tokens that must agree with a request to erase, including the one that asks.
+    pub(crate) erasure_approvals: usize,
     pub(crate) token: Vec<ApiToken>,
+}
+
+impl Default for Api {
+    fn default() -> Self {
+        Self {
+            listen: None,
+            erasure_approvals: 1,
+            token: Vec::new(),
+        }
+    }
 }
 
 impl Section for Api {
     fn bounds(&self, list: &mut Bounds) {
         let compared = ": each is compared with every attempt";
         list.number("token", self.token.len(), 0, 1_000, compared);
+        list.number("erasure_approvals", self.erasure_approvals, 1, 8, "");
     }
 
     fn check(&self) -> Result<(), Wrong> {
         let names = self.token.iter().enumerate();
         check_names(names.map(|(i, token)| (format!("token[{i}].name"), &token.name)))?;
+        let is_eraser = |token: &&ApiToken| token.roles().has(ApiRole::Eraser);
+        let erasers = self.token.iter().filter(is_eraser).count();
+        let needed = self.erasure_approvals;
+        if needed > 1 && erasers < needed {
+            let problem = format!(
+                "{needed} tokens with the role \"eraser\" must agree, and there are {erasers}"
+            );
+            return Err(Wrong::new("erasure_approvals", problem));
+        }
         for (i, token) in self.token.iter().enumerate() {
             let at = format!("token[{i}]");
             check_secret(token.secret.as_ref()).map_err(|wrong| wrong.within(&at))?;

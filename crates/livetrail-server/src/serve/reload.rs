@@ -281,6 +281,10 @@ impl Changes {
                 ("rtmp", old.rtmp == new.rtmp),
                 ("http", old.http == new.http),
                 ("api.listen", old.api.listen == new.api.listen),
+                (
+                    "api.erasure_approvals",
+                    old.api.erasure_approvals == new.api.erasure_approvals,
+                ),
                 ("audit", old.audit == new.audit),
                 ("trail", old.trail == new.trail),
                 ("sink", old.sink == new.sink),

@@ -189,6 +189,9 @@ pub struct PersonalStatus {
     pub failing: Option<String>,
     /// Openings that are in the write-ahead log and not yet in the vault.
     pub waiting: u64,
+    /// How long the oldest retired key has waited for one of these openings, in seconds. 0 if none
+    /// waits.
+    pub waiting_seconds: u64,
     /// Openings have waited for more than ten minutes.
     pub overdue: bool,
     /// Openings that were put into the vault since the start.
@@ -502,6 +505,9 @@ impl Personal {
         PersonalStatus {
             failing: lock(&self.failing).clone(),
             waiting: waiting.openings,
+            waiting_seconds: waiting
+                .since
+                .map_or(0, |since| now.saturating_sub(since).as_secs()),
             overdue: waiting.since.is_some_and(since),
             kept: count(&self.counts.kept),
             erased: count(&self.counts.erased),

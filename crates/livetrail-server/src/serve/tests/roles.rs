@@ -23,6 +23,9 @@ fn tokens() -> Vec<ApiToken> {
 fn sent(route: &str) -> String {
     route
         .replace("{id}", "01990000-0000-7000-8000-000000abcdef")
+        .replace("/opening", "/opening?purpose=test")
+        .replace("{request}", "1")
+        .replace("{hold}", "case-1")
         .replace("{*index}", "000")
         .replace("{level}", "0")
         .replace("{key}", "00000000")
