@@ -23,6 +23,7 @@ mod many;
 mod open_files;
 mod operator;
 mod pages;
+mod personal;
 mod real_clients;
 mod refusals;
 mod site;
