@@ -1,8 +1,10 @@
 //! Commands on personal data.
 
-use std::{path::Path, sync::Arc};
+use std::{fs, path::Path, sync::Arc};
 
 use livetrail_engine::SystemClock;
+use livetrail_ledger::Class;
+use livetrail_record::{AuditAction, AuditRecord, EntryContext, Uuid, encode_entry, name_token};
 use livetrail_vault::{NewRow, Options, RowKind, Vault};
 
 use crate::commands::{path, run};
@@ -83,4 +85,40 @@ fn personal_data_are_erased_and_held_by_commands_and_no_record_names_anybody() {
     let subject = [&["subject"], &who[..], &["--export", path(&export)]].concat();
     assert_eq!(trail(&subject).0, 1, "nothing is left of alice");
     assert!(!export.exists());
+}
+
+#[test]
+fn a_stream_with_a_personal_name_is_found_by_the_name_where_the_vault_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path();
+    assert_eq!(run(&["trail", "init", path(data)]).0, 0);
+    let options = Options::new(data.join("personal"));
+    let (vault, _) = Vault::open(&options, Arc::new(SystemClock::new())).unwrap();
+    let secret = *vault.secret(b"names of\0rooms");
+    drop(vault);
+    let record = AuditRecord::new(AuditAction::PlayStarted, "rooms")
+        .with_ts_ms(1_763_805_600_000)
+        .with_session(Uuid::from_u128(7))
+        .with_stream("canary-of-a-doctor");
+    let context = EntryContext::new([1; 16]).with_name_secret(&secret);
+    let entry = encode_entry(&record, &context).unwrap().bytes;
+    let ledger = crate::query::ledger_of(data);
+    ledger.append(Class::Strict, &[entry]).unwrap();
+    ledger.close().unwrap();
+    let config = data.join("rooms.toml");
+    fs::write(
+        &config,
+        "[[application]]\nname = \"rooms\"\nnames = \"personal\"\n",
+    )
+    .unwrap();
+    let query = |more: &[&str]| {
+        let stream = ["--stream", "canary-of-a-doctor", "--format", "json"];
+        run(&[&["trail", "query", path(data)], &stream[..], more].concat())
+    };
+    let (code, found, error) = query(&["--config", path(&config)]);
+    assert_eq!((code, found.lines().count()), (0, 1), "{found}{error}");
+    assert!(!found.contains("canary"), "{found}");
+    assert!(found.contains(&name_token(&secret, "canary-of-a-doctor")));
+    // No application has personal names without the configuration.
+    assert_eq!(query(&[]).1, "");
 }

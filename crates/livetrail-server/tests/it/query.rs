@@ -38,9 +38,8 @@ fn session(number: u64) -> Uuid {
     Uuid::from_u128(0x019a_ab01_9900_7000_8000_0000_0000_0000 | u128::from(number) << 4)
 }
 
-/// Writes a boot with more than a segment of sessions. Each 1,000th stays open, because the boot
-/// crashed.
-fn write_trail(data: &Path) {
+/// The log of a trail that nobody has open.
+pub(crate) fn ledger_of(data: &Path) -> Ledger {
     let trail = data.join("trail");
     let key = |name: &str| read_seed(&trail.join("private/keys").join(name)).unwrap();
     let store: SharedStore = Arc::new(RealStore::new(&trail));
@@ -49,7 +48,13 @@ fn write_trail(data: &Path) {
         .origin()
         .to_owned();
     let identity = Identity::from_seeds(&origin, &key("signer"), &key("cosigner")).unwrap();
-    let (ledger, _) = Ledger::builder(store, identity).open().unwrap();
+    Ledger::builder(store, identity).open().unwrap().0
+}
+
+/// Writes a boot with more than a segment of sessions. Each 1,000th stays open, because the boot
+/// crashed.
+fn write_trail(data: &Path) {
+    let ledger = ledger_of(data);
     let mut seq = 0..;
     let mut entry = |action, number: Option<u64>| {
         let seq = seq.next().unwrap();

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, net::IpAddr, path::Path};
 
 use livetrail_index::{Filter, MAX_SESSIONS, SessionSet};
-use livetrail_trail::{Personal, Settings};
+use livetrail_trail::{Personal, Settings, chain};
 use livetrail_vault::{MAX_PAGE_ROWS, Query, SessionId, Subject, VaultError};
 
 use super::erase::network;
@@ -112,6 +112,48 @@ pub(super) fn find_persons(
     }
     let found = SessionSet::new(found.unwrap_or_default()).map_err(Failure::unusable)?;
     filter.sessions = Some(found);
+    Ok(())
+}
+
+/// Lets a filter by a stream's name also select the tokens that entries have in place of it, in
+/// applications whose names are personal according to the configuration.
+///
+/// # Errors
+/// The file of `--config` cannot be used. Without the vault, a warning says what is not searched.
+pub(super) fn find_names(
+    filter: &mut Filter,
+    args: &PersonArgs,
+    trail: &Path,
+) -> Result<(), Failure> {
+    if filter.stream.is_none() {
+        return Ok(());
+    }
+    let settings = match settings_of(trail, &args.file) {
+        Ok(settings) => settings,
+        Err(failure) if args.file.config.is_some() => return Err(failure),
+        // A copy of a trail has no configuration.
+        Err(_) => return Ok(()),
+    };
+    let is_asked = |app: &&String| filter.app.as_ref().is_none_or(|asked| asked == *app);
+    let apps: Vec<&String> = settings.personal_names.iter().filter(is_asked).collect();
+    if apps.is_empty() {
+        return Ok(());
+    }
+    match Personal::read_only(&settings) {
+        Ok(personal) => {
+            let secrets: Vec<_> = apps
+                .into_iter()
+                .map(|app| personal.name_secret(app))
+                .collect();
+            for secret in secrets.into_iter().flatten() {
+                filter.accept_token(&secret);
+            }
+        }
+        Err(error) => complain(&format!(
+            "warning: streams whose names are personal are not searched: {}",
+            chain(&error)
+        )),
+    }
     Ok(())
 }
 

@@ -14,7 +14,7 @@ use super::{
     filter::{FilterArgs, filter},
     hidden::warn_of_hidden,
     looked::leave_note,
-    persons::{PersonArgs, find_persons, vault_of},
+    persons::{PersonArgs, find_names, find_persons, vault_of},
     show::{self, TrailFormat},
     source::{Lines, Source, TrailPath},
 };
@@ -74,6 +74,7 @@ pub(super) fn run(args: &Args) -> Outcome {
             leave_note(&ledger.directory, Act::Read, "query", &asked);
             let principal = args.filter.principal.as_deref();
             find_persons(&mut filter, principal, persons, &ledger.directory)?;
+            find_names(&mut filter, persons, &ledger.directory)?;
             shown.names = if persons.personal {
                 Names::Shown(Box::new(Disclosure {
                     personal: vault_of(&ledger.directory, &persons.file)?,
