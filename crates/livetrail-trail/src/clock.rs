@@ -27,7 +27,7 @@ use livetrail_ledger::{Reader, SharedStore, Witness};
 use livetrail_tlog::Note;
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::Error;
+use crate::{Error, looked::notes::local_user};
 
 /// Retention waits if the wall clock is further than this ahead of trail time. Two clocks agree if
 /// they differ by at most this.
@@ -40,6 +40,9 @@ const MOST_CHECKPOINTS: usize = 16;
 const SYNCHRONIZED: &str = "/run/systemd/timesync/synchronized";
 
 const FIRST_LINE: &str = "livetrail-clock/v1";
+
+/// The maximum length of the operator in a file that asks to confirm the clock.
+const MOST_BY_CHARS: usize = 64;
 
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
@@ -158,25 +161,31 @@ fn confirmation_file(trail: &Path) -> PathBuf {
 /// # Errors
 /// The file cannot be written.
 pub(crate) fn keep(trail: &Path, trail_ms: u64) -> anyhow::Result<()> {
-    write(&kept_file(trail), trail_ms)
+    write(&kept_file(trail), trail_ms, "")
 }
 
-/// Asks the running server to trust its wall clock, which shows `wall_ms`.
+/// Asks the running server to trust its wall clock, which shows `wall_ms`. The record of it names
+/// the local user, by number.
 ///
 /// # Errors
 /// The file cannot be written.
 pub fn ask_to_confirm(trail: &Path, wall_ms: u64) -> Result<(), Error> {
-    Ok(write(&confirmation_file(trail), wall_ms)?)
+    let by = format!("by {}\n", local_user());
+    Ok(write(&confirmation_file(trail), wall_ms, &by)?)
 }
 
-/// The wall clock that an operator has confirmed. Each confirmation counts once.
-pub(crate) fn take_confirmation(trail: &Path) -> Option<u64> {
+/// The wall clock that an operator has confirmed, and the operator. Each confirmation counts once.
+pub(crate) fn take_confirmation(trail: &Path) -> Option<(u64, Option<String>)> {
     let file = confirmation_file(trail);
-    let confirmed = read(&file);
-    if confirmed.is_some() {
-        let _ = std::fs::remove_file(file);
-    }
-    confirmed
+    let confirmed = read(&file)?;
+    let text = std::fs::read_to_string(&file).unwrap_or_default();
+    let by = text
+        .lines()
+        .nth(2)
+        .and_then(|line| line.strip_prefix("by "));
+    let by = by.map(|by| by.chars().take(MOST_BY_CHARS).collect());
+    let _ = std::fs::remove_file(file);
+    Some((confirmed, by))
 }
 
 /// The kernel's clock, if this machine says that it is synchronised.
@@ -238,13 +247,16 @@ fn read(file: &Path) -> Option<u64> {
     lines.next()?.strip_prefix("ms ")?.parse().ok()
 }
 
-fn write(file: &Path, ms: u64) -> anyhow::Result<()> {
+fn write(file: &Path, ms: u64, more: &str) -> anyhow::Result<()> {
     let above = file.parent().unwrap_or(Path::new("."));
     let write = || -> anyhow::Result<()> {
         let mut new = tempfile::Builder::new()
             .prefix("clock.")
             .tempfile_in(above)?;
-        io::Write::write_all(&mut new, format!("{FIRST_LINE}\nms {ms}\n").as_bytes())?;
+        io::Write::write_all(
+            &mut new,
+            format!("{FIRST_LINE}\nms {ms}\n{more}").as_bytes(),
+        )?;
         new.as_file().sync_all()?;
         new.persist(file)?;
         Ok(())
@@ -314,7 +326,8 @@ mod tests {
         assert_eq!(read(&kept_file(trail.path())), Some(NOW_MS));
         assert_eq!(take_confirmation(trail.path()), None);
         ask_to_confirm(trail.path(), IN_2099_MS).unwrap();
-        assert_eq!(take_confirmation(trail.path()), Some(IN_2099_MS));
+        let by = Some(local_user());
+        assert_eq!(take_confirmation(trail.path()), Some((IN_2099_MS, by)));
         assert_eq!(take_confirmation(trail.path()), None);
         std::fs::write(kept_file(trail.path()), "ms 5\n").unwrap();
         assert_eq!(read(&kept_file(trail.path())), None);

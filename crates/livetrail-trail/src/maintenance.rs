@@ -9,7 +9,9 @@ use livetrail_record::parse_canonical;
 use tokio::runtime::Runtime;
 
 use super::{
-    Error, Settings, Trail, TrailView, clock, operations,
+    Error, Settings, Trail, TrailView, clock,
+    looked::notes::local_user,
+    operations,
     personal::{Answered, Asked},
     retain::{self, Wanted},
     trail_directory,
@@ -85,12 +87,17 @@ impl Maintenance {
     }
 
     /// Records what will be done, and returns when a checkpoint covers the record. Returns the
-    /// index of the last entry then.
+    /// index of the last entry then. If the record does not say who acts, it is the local user, by
+    /// number.
     ///
     /// # Errors
     /// It cannot be recorded. Then the caller must not do it.
     pub fn record(&self, record: AuditRecord) -> Result<u64, Error> {
         let view = self.trail.view();
+        let record = match record.by {
+            None => record.with_by(local_user()),
+            Some(_) => record,
+        };
         let recorded = recorded(&self.pipeline, &view, record);
         Ok(self.runtime.block_on(recorded)?)
     }
@@ -141,7 +148,8 @@ impl Maintenance {
         let plan = retain::plan(&view.reader, &[], wanted)?;
         let (entries, below) = (plan.entries(), plan.below);
         if entries > 0 {
-            let done = retain::prune(&self.pipeline, &view, plan, policy);
+            let by = Some(local_user());
+            let done = retain::prune(&self.pipeline, &view, plan, policy, by);
             self.runtime.block_on(done)?;
         }
         Ok((entries, below))

@@ -115,8 +115,8 @@ fn survey(
     Ok((bound, rotations))
 }
 
-/// Records that the entries of a plan are removed, and then removes them. Returns the number of
-/// removed bundles.
+/// Records that the entries of a plan are removed, and then removes them. `by` is the operator, if
+/// it is not the policy. Returns the number of removed bundles.
 ///
 /// # Errors
 /// The removal cannot be recorded; then the entries stay. Or the entries cannot be removed; then
@@ -126,8 +126,10 @@ pub(crate) async fn prune(
     view: &TrailView,
     plan: Plan,
     policy: &str,
+    by: Option<String>,
 ) -> anyhow::Result<u64> {
-    let (record, below) = (operations::pruned(plan.below, policy)?, plan.below);
+    let (mut record, below) = (operations::pruned(plan.below, policy)?, plan.below);
+    record.by = by;
     for rotation in plan.rotations {
         recorded(pipeline, view, rotation).await?;
     }
@@ -176,8 +178,8 @@ impl Keeper {
                 _ = holds.tick() => {
                     record_holds(&self.pipeline, &self.view);
                     self.view.looks.keep(&self.directory, &self.pipeline, false);
-                    if let Some(confirmed) = take_confirmation(&self.directory) {
-                        self.confirmed(confirmed);
+                    if let Some((confirmed, by)) = take_confirmation(&self.directory) {
+                        self.confirmed(confirmed, by);
                         self.prune_or_log().await;
                     }
                 }
@@ -237,7 +239,7 @@ impl Keeper {
             return Ok(());
         }
         let (entries, below) = (plan.entries(), plan.below);
-        prune(&self.pipeline, &self.view, plan, policy).await?;
+        prune(&self.pipeline, &self.view, plan, policy, None).await?;
         tracing::info!(entries, below, "records were removed by policy");
         Ok(())
     }
@@ -291,9 +293,11 @@ impl Keeper {
     }
 
     /// An operator confirmed the wall clock, which showed this time then.
-    fn confirmed(&mut self, wall_ms: u64) {
-        let recorded = operations::clock_confirmed(wall_ms)
-            .and_then(|record| self.pipeline.record(record).map_err(Into::into));
+    fn confirmed(&mut self, wall_ms: u64, by: Option<String>) {
+        let recorded = operations::clock_confirmed(wall_ms).and_then(|mut record| {
+            record.by = by;
+            self.pipeline.record(record).map_err(Into::into)
+        });
         if let Err(error) = recorded {
             tracing::error!(
                 "the confirmation of the clock cannot be recorded and does not count: {error:#}"

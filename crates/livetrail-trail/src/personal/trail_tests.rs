@@ -298,7 +298,7 @@ async fn no_opening_is_kept_longer_than_its_entry() {
     let expire = || expire::expire(&pipeline, &view, &retention, now_ms);
     assert_eq!(expire().await.unwrap(), 0, "without a retention they stay");
     let below = plan(&view.reader, &[], Wanted::Below(256)).unwrap();
-    crate::retain::prune(&pipeline, &view, below, "test")
+    crate::retain::prune(&pipeline, &view, below, "test", None)
         .await
         .unwrap();
     let first = view.reader.first_index().unwrap();
