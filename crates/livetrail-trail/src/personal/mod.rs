@@ -33,6 +33,8 @@ mod operation_tests;
 pub(crate) mod replay;
 mod request;
 #[cfg(test)]
+mod sink_tests;
+#[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod trail_tests;
