@@ -2,16 +2,17 @@
 //! are not affected, and afterwards each sink has everything.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::Command;
 use std::thread::ScopedJoinHandle;
 use std::time::Duration;
 
-use livetrail_record::Reason;
+use livetrail_record::{Personal, Reason};
 use livetrail_replica::conformance::{Place as _, Server as _};
 use system_tests::rtmp::{Message, RawRtmp, assert_every_frame, flv_messages, play_to_the_end};
 use system_tests::syslog::{Kind, Receiver};
 use system_tests::{
-    Config, OtlpCollector, Server, Trail, clip, clock, livetrail_verify, run, tool,
+    Canaries, Config, OtlpCollector, Server, Trail, clip, clock, livetrail_verify, run, tool,
 };
 
 use crate::file::server::{exported, records};
@@ -28,6 +29,9 @@ const STAYING: usize = 12;
 
 /// Viewers that join and leave each time a sink is away.
 const PASSING: usize = 25;
+
+/// The publisher's name and key.
+const PUBLISHER: (&str, &str) = ("canary-of-a-publisher", "the-publisher-has-this-key");
 
 /// Longer than the test: the connection hangs and does not break.
 const HANGS: Duration = Duration::from_mins(10);
@@ -54,6 +58,7 @@ fn with_sinks_that_die_and_hang_every_viewer_gets_every_frame_and_strict_joins_g
     let syslog = OfLog(Receiver::start(Kind::Rsyslog), origin(&server));
     let otlp = OtlpCollector::start();
     let config = config(&server, &table, &bucket, &topic)
+        .key(PUBLISHER.0, PUBLISHER.1, "publish")
         .sink("siem", "syslog", &syslog.settings())
         .sink(
             "logs",
@@ -68,7 +73,8 @@ fn with_sinks_that_die_and_hang_every_viewer_gets_every_frame_and_strict_joins_g
     ] {
         await_state(&server, sink, "following");
     }
-    let (url, sent) = (server.rtmp_url("live/cam"), server.file("sent.flv"));
+    let (key, sent) = (PUBLISHER.1, server.file("sent.flv"));
+    let url = server.rtmp_url(&format!("live/cam?token={key}"));
     let publisher = tool::ffmpeg_publish(clip::small(), &url, PUBLISHES_S, Some(&sent));
     server.await_frames("live/cam", 30);
     let rtmp = server.rtmp();
@@ -132,6 +138,9 @@ fn with_sinks_that_die_and_hang_every_viewer_gets_every_frame_and_strict_joins_g
         "{trail}"
     );
     assert_eq!(trail.count("play_started"), STAYING + 2 * PASSING);
+    let published = trail.of("publish_started").next().expect("a publisher");
+    let principal = published.principal.as_ref().map(Personal::expose);
+    assert_eq!(principal, Some(PUBLISHER.0), "the vault has the name");
     assert_all_have_all(&server, &trail, &table, &bucket);
     let origin = origin(&server);
     let held = runtime.block_on(topic.held(&origin));
@@ -142,6 +151,31 @@ fn with_sinks_that_die_and_hang_every_viewer_gets_every_frame_and_strict_joins_g
     assert_eq!(records(server.printed()), entries, "standard output");
     assert_eq!(each_once(&syslog), entries, "syslog");
     assert_eq!(each_once(&otlp), entries, "the collector");
+
+    let names = Canaries::new(&[
+        PUBLISHER.0,
+        "FMLE/3.0 (compatible",
+        "LNX 9,0,124,2",
+        "127.0.0.1:",
+    ]);
+    let columns = table.server.sql("SELECT r::text FROM livetrail.records r");
+    for (sink, bytes) in [
+        ("the table", columns.into_bytes()),
+        ("the bucket", bucket.everything()),
+        ("the topic", runtime.block_on(topic.everything())),
+        ("the file", contents(&server.file("trail.tsv"))),
+        ("its cursor", contents(&server.file("trail.tsv.cursor"))),
+        ("standard output", server.printed().as_bytes().to_vec()),
+        ("syslog", contents(&syslog.0.file("received"))),
+        ("the collector", contents(&otlp.file("received"))),
+    ] {
+        assert!(bytes.len() > 100, "{sink} has nothing");
+        names.assert_not_in(sink, &bytes);
+    }
+}
+
+fn contents(file: &Path) -> Vec<u8> {
+    std::fs::read(file).expect("a file of a sink")
 }
 
 /// The trail's name.

@@ -18,7 +18,7 @@ use livetrail_sinks::kafka::{KafkaSink, KafkaTarget, set_up};
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaError;
-use rdkafka::message::{Headers as _, Message as _};
+use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
 use rdkafka::{Offset, TopicPartitionList};
 use system_tests::KafkaBroker;
 
@@ -126,6 +126,26 @@ impl Server for Topic {
 }
 
 impl Topic {
+    /// Keys, headers and contents of all committed messages, one after the other.
+    pub(crate) async fn everything(&self) -> Vec<u8> {
+        let client = reader(&self.broker.clients_address().to_string());
+        let read = move || {
+            let mut all = Vec::new();
+            for partition in 0..i32::from(PARTITIONS) {
+                each_message(&client, partition, &mut |message| {
+                    all.extend_from_slice(message.key().unwrap_or_default());
+                    all.extend_from_slice(message.payload().unwrap_or_default());
+                    for header in message.headers().iter().flat_map(|all| all.iter()) {
+                        all.extend_from_slice(header.key.as_bytes());
+                        all.extend_from_slice(header.value.unwrap_or_default());
+                    }
+                });
+            }
+            all
+        };
+        tokio::task::spawn_blocking(read).await.unwrap()
+    }
+
     /// The partition in which a log is.
     async fn partition_of(&self, origin: &str) -> i32 {
         let client = reader(&self.broker.clients_address().to_string());
@@ -190,6 +210,22 @@ fn each(client: &ClientConfig, partitions: i32, origin: &str, found: &mut dyn Fn
 
 /// The same in one partition.
 fn each_in(client: &ClientConfig, partition: i32, origin: &str, found: &mut dyn FnMut(u64, &[u8])) {
+    each_message(client, partition, &mut |message| {
+        if message.key() == Some(origin.as_bytes()) {
+            let headers = message.headers().unwrap();
+            let index = headers.iter().find(|header| header.key == "index").unwrap();
+            let index = std::str::from_utf8(index.value.unwrap()).unwrap();
+            found(index.parse().unwrap(), message.payload().unwrap());
+        }
+    });
+}
+
+/// All committed messages of a partition.
+fn each_message(
+    client: &ClientConfig,
+    partition: i32,
+    found: &mut dyn FnMut(&BorrowedMessage<'_>),
+) {
     let consumer: BaseConsumer = client.create().unwrap();
     let mut assigned = TopicPartitionList::new();
     assigned
@@ -198,13 +234,7 @@ fn each_in(client: &ClientConfig, partition: i32, origin: &str, found: &mut dyn 
     consumer.assign(&assigned).unwrap();
     loop {
         match consumer.poll(Duration::from_secs(20)) {
-            Some(Ok(message)) if message.key() == Some(origin.as_bytes()) => {
-                let headers = message.headers().unwrap();
-                let index = headers.iter().find(|header| header.key == "index").unwrap();
-                let index = std::str::from_utf8(index.value.unwrap()).unwrap();
-                found(index.parse().unwrap(), message.payload().unwrap());
-            }
-            Some(Ok(_)) => {}
+            Some(Ok(message)) => found(&message),
             Some(Err(KafkaError::PartitionEOF(_))) => break,
             Some(Err(error)) => panic!("partition {partition}: {error}"),
             None => panic!("partition {partition}: no answer"),

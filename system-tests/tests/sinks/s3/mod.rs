@@ -74,6 +74,24 @@ impl Place {
         self.guard.address()
     }
 
+    /// The keys and contents of all versions of all objects, one after the other.
+    pub(crate) fn everything(&self) -> Vec<u8> {
+        let (mut all, mut after) = (Vec::new(), None);
+        loop {
+            let request = self.bucket.list_versions("", after.as_ref());
+            let page = versions(&S3Server::shared().ask(request).body).unwrap();
+            for version in page.versions.iter().filter(|one| !one.is_delete_marker) {
+                let request = self.bucket.get_version(&version.key, &version.version_id);
+                all.extend_from_slice(version.key.as_bytes());
+                all.extend_from_slice(&S3Server::shared().ask(request).body);
+            }
+            after = page.next;
+            if after.is_none() {
+                return all;
+            }
+        }
+    }
+
     /// The lines of a server's `[sink.s3]` for the bucket, behind this endpoint.
     pub(crate) fn settings(&self, endpoint: &str) -> String {
         let lock = "lock = \"compliance\"\nkeep_entries = \"1d\"\nkeep_tiles = \"1d\"\nkeep_checkpoints = \"1d\"\n";
