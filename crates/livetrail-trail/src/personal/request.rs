@@ -12,6 +12,7 @@
 use std::{
     fs,
     io::{self, Read as _, Write as _},
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -20,7 +21,11 @@ use std::{
 use anyhow::{Context, bail};
 use livetrail_audit::AuditPipeline;
 use livetrail_clock::{Clock as _, SystemClock};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
+use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use tokio::sync::Notify;
 
 use super::{
     Personal,
@@ -38,6 +43,13 @@ const AT_ONCE: usize = 16;
 
 /// A command checks this often whether there is an answer.
 const POLL: Duration = Duration::from_millis(50);
+
+/// The server checks this often whether sessions must be added to holds, and whether erasures are
+/// complete.
+const OTHERS: Duration = Duration::from_secs(5);
+
+/// The server looks for requests this often if the system cannot tell it about them.
+const UNWATCHED: Duration = Duration::from_millis(2_500);
 
 /// A server begins with a request within this time.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -157,27 +169,116 @@ pub(crate) async fn serve(pipeline: Arc<AuditPipeline>, view: TrailView) {
     if let Err(error) = operation.recover().await {
         tracing::error!("erasures that wait cannot be run: {error:#}");
     }
-    let mut requests = tokio::time::interval(Duration::from_millis(200));
-    let mut others = tokio::time::interval(Duration::from_secs(5));
-    for interval in [&mut requests, &mut others] {
-        interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    }
+    let arrivals = Arrivals::of(view.personal());
+    // A request may have come before its directory was watched.
+    serve_some(&pipeline, &view).await;
+    let mut others = tokio::time::interval(OTHERS);
+    others.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut seen = None;
     loop {
         tokio::select! {
-            _ = requests.tick() => serve_some(&pipeline, &view).await,
+            () = arrivals.next() => serve_some(&pipeline, &view).await,
             _ = others.tick() => {
+                let now = (view.handle.durable_entries(), view.erasures_passed());
+                // An idle server has nothing to list and nothing to complete.
+                if seen.replace(now) == Some(now) {
+                    continue;
+                }
                 if let Err(error) = operation.list_later().await {
                     tracing::error!("the sessions of holds are not on record: {error:#}");
+                    seen = None;
                 }
                 match operation.complete(view.erasures_passed()).await {
                     Ok(completed) => for request in completed {
                         tracing::info!(request, "an erasure is complete");
                     },
-                    Err(error) => tracing::error!("erasures are not on record as completed: {error:#}"),
+                    Err(error) => {
+                        tracing::error!("erasures are not on record as completed: {error:#}");
+                        seen = None;
+                    }
                 }
             }
         }
     }
+}
+
+/// Files that arrive in the vault's directory. A thread sleeps until one does, so this uses no
+/// processor time meanwhile.
+struct Arrivals {
+    watch: Option<Watch>,
+}
+
+struct Watch {
+    arrived: Arc<Notify>,
+    /// Ends the thread.
+    stop: Arc<OwnedFd>,
+}
+
+impl Arrivals {
+    /// Watches the directory of the vault, if it has one.
+    fn of(personal: &Personal) -> Self {
+        let watch = personal.directory().and_then(|directory| {
+            let failed = |error| {
+                tracing::warn!(
+                    "the vault's directory cannot be watched, so commands wait longer: {error}"
+                );
+            };
+            Watch::start(&directory).map_err(failed).ok()
+        });
+        Self { watch }
+    }
+
+    /// Returns when a file may have arrived. Cancel safe.
+    async fn next(&self) {
+        match &self.watch {
+            Some(watch) => watch.arrived.notified().await,
+            None => tokio::time::sleep(UNWATCHED).await,
+        }
+    }
+}
+
+impl Watch {
+    fn start(directory: &Path) -> io::Result<Self> {
+        let watched = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
+        // A request arrives by being renamed to its name.
+        inotify::add_watch(&watched, directory, WatchFlags::MOVED_TO)?;
+        let watch = Self {
+            arrived: Arc::default(),
+            stop: Arc::new(eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?),
+        };
+        let (arrived, stop) = (Arc::clone(&watch.arrived), Arc::clone(&watch.stop));
+        std::thread::Builder::new()
+            .name("vault-requests".to_owned())
+            .spawn(move || {
+                while sleep_until_ready(&watched, &stop) {
+                    // What arrived is read from the directory, so the events do not matter.
+                    let mut events = [0; 4096];
+                    while rustix::io::read(&watched, &mut events).is_ok_and(|bytes| bytes > 0) {}
+                    arrived.notify_one();
+                }
+            })?;
+        Ok(watch)
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        // Adding one to a counter of zero cannot fail.
+        let _ = rustix::io::write(&self.stop, &1_u64.to_ne_bytes());
+    }
+}
+
+/// Waits for the first of both; `false` once the second is ready.
+fn sleep_until_ready(watched: &OwnedFd, stop: &OwnedFd) -> bool {
+    let mut ready = [watched, stop].map(|file| PollFd::new(file, PollFlags::IN));
+    loop {
+        match poll(&mut ready, None) {
+            Ok(_) => break,
+            Err(Errno::INTR) => {}
+            Err(_) => return false,
+        }
+    }
+    !ready.iter().skip(1).any(|stop| !stop.revents().is_empty())
 }
 
 async fn serve_some(pipeline: &AuditPipeline, view: &TrailView) {
