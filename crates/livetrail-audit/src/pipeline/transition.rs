@@ -154,7 +154,16 @@ impl Transition {
 
     /// The part that it has in its session.
     pub(crate) fn part(&self) -> Part {
-        convert::part_of_event(&self.kind())
+        match self {
+            Self::PublishStarted => Part::Begin { publish: true },
+            Self::PlayStarted => Part::Begin { publish: false },
+            Self::Ended { .. } => Part::End,
+            Self::Denied { publish: true, .. } => Part::Refusal(Refused::Publish),
+            Self::Denied { .. } => Part::Refusal(Refused::Play),
+            Self::Evicted { .. } | Self::Reaped { .. } => Part::Cause,
+            Self::Lagged { .. } | Self::RateLimited { .. } | Self::Truncated { .. } => Part::Remark,
+            Self::Other(kind) => convert::part_of_event(kind),
+        }
     }
 
     /// The refused action and the reason, if it is a refusal.
@@ -210,6 +219,7 @@ mod tests {
         for kind in kinds {
             let packed = Transition::of(&kind);
             assert_eq!(packed.kind(), kind);
+            assert_eq!(packed.part(), convert::part_of_event(&kind));
             assert!(!matches!(packed, Transition::Other(_)), "{kind:?}");
             let refusal = packed.refusal().map(|(_, reason)| reason.to_owned());
             let denied = matches!(kind, Kind::PublishDenied { .. } | Kind::PlayDenied { .. });
