@@ -21,6 +21,8 @@ use livetrail_replica::{
 };
 use tokio::task::JoinHandle;
 
+use crate::replicator::{local_cursor, until};
+
 const ORIGIN: &str = "example.com/a";
 
 /// A sink with openings that a test can make fail.
@@ -128,26 +130,6 @@ fn follow(log: &TestLog, sink: Arc<Scripted>, options: ReplicaOptions) -> Run {
         events,
         clock,
     }
-}
-
-/// Waits in simulated time.
-async fn until(what: &str, mut condition: impl FnMut() -> bool) {
-    let mut step = Duration::from_millis(10);
-    for _ in 0..5_000 {
-        if condition() {
-            return;
-        }
-        tokio::time::sleep(step).await;
-        step = step.mul_f64(1.01).min(Duration::from_mins(10));
-    }
-    panic!("{what}");
-}
-
-fn local_cursor(log: &TestLog) -> Option<Cursor> {
-    let cursors = log.handle().cursors().unwrap();
-    cursors
-        .into_iter()
-        .find_map(|(name, cursor)| (name == "scripted").then_some(cursor))
 }
 
 #[tokio::test(start_paused = true)]

@@ -135,7 +135,7 @@ fn start(log: &TestLog, sink: &Arc<Scripted>, options: ReplicaOptions) -> Run {
 }
 
 /// Waits in simulated time. Computation on other threads holds that time up.
-async fn until(what: &str, mut condition: impl FnMut() -> bool) {
+pub(crate) async fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let mut step = Duration::from_millis(10);
     for _ in 0..5_000 {
         if condition() {
@@ -148,7 +148,7 @@ async fn until(what: &str, mut condition: impl FnMut() -> bool) {
     panic!("{what}");
 }
 
-fn local_cursor(log: &TestLog) -> Option<Cursor> {
+pub(crate) fn local_cursor(log: &TestLog) -> Option<Cursor> {
     let cursors = log.handle().cursors().unwrap();
     cursors
         .into_iter()

@@ -4,7 +4,7 @@ use livetrail_audit::{Personal, Reason};
 
 use super::{Shown, verify::Finding};
 use crate::{
-    commands::trail::{short_session, table, trail_rows},
+    commands::trail::{rows_without_names, short_session, table},
     output::{bytes, say},
 };
 
@@ -13,7 +13,7 @@ pub(super) fn print(shown: &Shown, findings: &[Finding]) -> anyhow::Result<()> {
     say("\nSessions, from attempt to end:")?;
     say(&sessions(shown).to_string())?;
     say("\nThe trail, as `livetrail trail query` shows it:")?;
-    say(&trail_rows(&shown.trail).to_string())?;
+    say(&rows_without_names(&shown.trail).to_string())?;
     say(
         "\nIts checkpoint, signed, and cosigned with the time: `livetrail trail checkpoint` shows it:",
     )?;

@@ -25,7 +25,7 @@ use crate::{cli::Trail, output::Outcome};
 
 pub(crate) use export::copy_site;
 pub(crate) use init::created_words;
-pub(crate) use show::{short_session, table, trail_rows};
+pub(crate) use show::{rows_without_names, short_session, table};
 
 /// Runs the command.
 pub(crate) fn run(command: &Trail) -> Outcome {

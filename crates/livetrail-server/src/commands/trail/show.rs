@@ -43,8 +43,17 @@ pub(crate) fn table<const N: usize>(columns: [&str; N]) -> Table {
     table
 }
 
+/// Records as a table that names nobody.
+pub(crate) fn rows_without_names(records: &[AuditRecord]) -> Table {
+    let mut records = records.to_vec();
+    for record in &mut records {
+        hide_names(record, TrailFormat::Table);
+    }
+    trail_rows(&records)
+}
+
 /// Records as a table.
-pub(crate) fn trail_rows<'a>(records: impl IntoIterator<Item = &'a AuditRecord>) -> Table {
+pub(super) fn trail_rows<'a>(records: impl IntoIterator<Item = &'a AuditRecord>) -> Table {
     let mut table = table(COLUMNS);
     for record in records {
         table.add_row(row(record, MAX_CELL));
@@ -266,6 +275,8 @@ mod tests {
             hide_names(&mut exact, TrailFormat::Json);
             assert_eq!(&exact, record);
         }
+        let table = rows_without_names(&[old]).to_string();
+        assert!(table.contains("play_started") && !table.contains("alice"));
     }
 
     #[test]
