@@ -29,11 +29,12 @@ use crate::{
     admit::{Attempt, Denied, MAX_USER_AGENT_BYTES},
     app::{AppSettings, DuplicatePublisher},
     attempts::{Address, DELAY, Pace},
-    auth::Verdict,
+    auth::{Admission, Verdict},
     builder::Limits,
     bus::{Stream, Writer},
     engine::Inner,
     event::{Detail, Reason, Role, SessionContext, StreamEventKind, clean, of_host},
+    grant::Grant,
     identity::SessionId,
     janitor,
     lease::Lease,
@@ -63,6 +64,8 @@ struct Pending<'a> {
     counted: bool,
     /// The lease of a viewer without a cursor.
     lease: Option<Duration>,
+    /// The terms of the authenticator that admitted it.
+    admission: Admission,
 }
 
 impl<'a> Pending<'a> {
@@ -88,6 +91,7 @@ impl<'a> Pending<'a> {
             judged: false,
             counted: true,
             lease: None,
+            admission: Admission::anyone(),
             engine,
         }
     }
@@ -366,12 +370,13 @@ impl Inner {
         let settings = app.ok_or(Reason::AppNotFound)?;
         loop {
             let revocations = self.registry().revocations;
-            let principal = self.authenticate(pending, role, attempt).await?;
-            if pending.context.principal != principal {
+            let admission = self.authenticate(pending, role, attempt).await?;
+            if pending.context.principal != admission.principal {
                 let mut context = SessionContext::clone(&pending.context);
-                context.principal = principal;
+                context.principal.clone_from(&admission.principal);
                 pending.context = Arc::new(context);
             }
+            pending.admission = admission;
             let paced = self.keep_pace(pending).await?;
             let started = match role {
                 Role::Publish => self.start_publish(pending, &settings, revocations, paced),
@@ -389,9 +394,9 @@ impl Inner {
         pending: &mut Pending<'_>,
         role: Role,
         attempt: &Attempt,
-    ) -> Result<Option<Arc<str>>, Reason> {
+    ) -> Result<Admission, Reason> {
         if self.authenticators.is_empty() {
-            return Ok(None);
+            return Ok(Admission::anyone());
         }
         for authenticator in &self.authenticators {
             let verdict = match authenticator.judge_locally(role, attempt) {
@@ -404,7 +409,7 @@ impl Inner {
                 }
             };
             match verdict {
-                Verdict::Allow(principal) => return Ok(principal),
+                Verdict::Allow(admission) => return Ok(admission),
                 Verdict::Deny(reason) => return Err(of_host(reason, role)),
                 Verdict::Abstain => {}
             }
@@ -453,8 +458,9 @@ impl Inner {
             let resumed = registry.stream_to_resume(&context.key, settings);
             let resumes = resumed.is_some();
             let stream = resumed.unwrap_or(fresh);
-            let core = SessionCore::new(context, stream, self.clone(), resumes, paced, None);
-            let core = Arc::new(core);
+            let grant = self.grant_of(&pending.admission);
+            let core = SessionCore::new(context, stream, self.clone(), grant, paced, None);
+            let core = Arc::new(core.resuming(resumes));
             let limits = self.limits.load();
             let may_replace = |old: &SessionCore| may_replace(&core, old);
             if let Err(reason) = registry.add_publisher(&core, &limits, may_replace) {
@@ -503,7 +509,7 @@ impl Inner {
                 context,
                 stream,
                 self.clone(),
-                false,
+                self.grant_of(&pending.admission),
                 paced,
                 pending.lease.map(|lease| Lease::new(lease_ms(lease))),
             ));
@@ -514,6 +520,14 @@ impl Inner {
         };
         core.report_start();
         Some(Ok(core))
+    }
+
+    /// What an admission means for a session that starts now.
+    fn grant_of(&self, admission: &Admission) -> Grant {
+        let ends = admission
+            .expires_unix_ms
+            .filter(|_| admission.end_at_expiry);
+        Grant::new(self.until_ms(ends), admission.limits)
     }
 
     fn new_stream(&self, settings: &Arc<AppSettings>) -> Arc<Stream> {

@@ -236,16 +236,20 @@ impl Engine {
     /// # Errors
     /// [`Error::NoSuchSession`] if no live session has this id.
     pub fn kick(&self, session: SessionId) -> Result<Arc<SessionContext>> {
-        let core = self
-            .inner
-            .registry()
-            .sessions
-            .get(&session)
-            .filter(|core| core.ending().is_none())
-            .cloned()
-            .ok_or(Error::NoSuchSession)?;
+        let core = self.inner.live(session)?;
         core.end(Reason::Kicked);
         Ok(core.context.clone())
+    }
+
+    /// Sets when a session ends because its grant expires (`token_expired`), in milliseconds since
+    /// 1970 (UTC); `None` is never. For a host that renews a grant while the session runs.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchSession`] if no live session has this id.
+    pub fn renew(&self, session: SessionId, expires_unix_ms: Option<u64>) -> Result<()> {
+        let core = self.inner.live(session)?;
+        core.grant.renew(self.inner.until_ms(expires_unix_ms));
+        Ok(())
     }
 
     /// The live streams, sorted by key.
@@ -382,6 +386,21 @@ impl Inner {
 
     pub(crate) fn now_ms(&self) -> u64 {
         self.clock.monotonic().as_millis() as u64
+    }
+
+    /// A live session.
+    fn live(&self, session: SessionId) -> Result<Arc<SessionCore>> {
+        let registry = self.registry();
+        let core = registry.sessions.get(&session);
+        let core = core.filter(|core| core.ending().is_none());
+        core.cloned().ok_or(Error::NoSuchSession)
+    }
+
+    /// A time of the wall clock in milliseconds of the engine's clock; `u64::MAX` without one. A
+    /// step of the wall clock after this call does not move it.
+    pub(crate) fn until_ms(&self, unix_ms: Option<u64>) -> u64 {
+        let left_ms = unix_ms.map(|at| at.saturating_sub(self.clock.unix_ms()));
+        left_ms.map_or(u64::MAX, |left| self.now_ms().saturating_add(left))
     }
 
     /// Removes a session that has ended and whose end was reported.

@@ -67,6 +67,9 @@ pub struct SessionInfo {
     pub context: Arc<SessionContext>,
     /// When it started, in milliseconds since 1970 (UTC).
     pub started_unix_ms: u64,
+    /// When it ends because its grant expires, in milliseconds since 1970 (UTC); `None` if it does
+    /// not.
+    pub expires_unix_ms: Option<u64>,
     /// Its totals so far.
     pub totals: SessionTotals,
     /// How many frames a viewer that takes frames is behind the newest.
@@ -86,6 +89,7 @@ impl SessionInfo {
         Self {
             context: core.context.clone(),
             started_unix_ms: core.started_unix_ms,
+            expires_unix_ms: core.expires_unix_ms(),
             totals: core.totals(),
             lag,
         }

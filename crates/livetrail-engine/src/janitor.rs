@@ -1,5 +1,6 @@
-//! The engine's own thread. It ends silent streams, viewers that are no longer polled, and viewings
-//! whose lease is over. It also fires expired tickets (see `timers`).
+//! The engine's own thread. It ends silent streams, viewers that are no longer polled, viewings
+//! whose lease is over, and sessions whose grant has expired. It also fires expired tickets (see
+//! `timers`).
 //!
 //! It is a thread, so that it needs no runtime and outlives any. It starts with the first session
 //! or ticket, sleeps while there are none, and ends with the engine.
@@ -110,6 +111,10 @@ pub(crate) fn sweep(engine: &Arc<Inner>) {
     let limits = **engine.limits.load();
     let now_ms = now.as_millis() as u64;
     for core in &cores {
+        if core.grant.has_expired(now_ms) {
+            core.end(Reason::TokenExpired);
+            continue;
+        }
         match core.context.role {
             Role::Publish => {
                 end_if_it_never_sent(core, now_ms, limits.first_frame_timeout);

@@ -32,6 +32,7 @@ mod engine;
 mod error;
 mod event;
 mod frame;
+mod grant;
 mod identity;
 mod info;
 mod janitor;
@@ -63,7 +64,10 @@ mod wakeup;
 pub use admit::{Attempt, Credentials, Denied, Gate, Secret};
 pub use app::{AppSettings, AppSpec, DuplicatePublisher};
 pub use attempts::Rate;
-pub use auth::{AllowAll, Authenticator, Chain, Grant, IpRules, StaticKey, StaticKeys, Verdict};
+pub use auth::{
+    Admission, AdmissionLimits, AllowAll, Authenticator, Chain, Grant, IpRules, StaticKey,
+    StaticKeys, Verdict,
+};
 #[cfg(feature = "tokens")]
 pub use auth::{SignedTokens, TokenClaims};
 pub use builder::{EngineBuilder, Limits};

@@ -27,6 +27,7 @@ use crate::{
     bus::{Listener, Stream},
     engine::Inner,
     event::{Detail, Reason, Role, SessionContext, SessionTotals, StreamEventKind, of_host},
+    grant::Grant,
     lease::Lease,
     outbox::Outbox,
     progress::Progress,
@@ -39,6 +40,8 @@ pub(crate) struct SessionCore {
     pub(crate) engine: Arc<Inner>,
     pub(crate) started: Duration,
     pub(crate) started_unix_ms: u64,
+    /// What the authenticator granted.
+    pub(crate) grant: Grant,
     /// Its number among all sessions of the engine, in the order of their starts.
     pub(crate) number: AtomicU64,
     /// When it passed all gates, in milliseconds of the engine's clock; `u64::MAX` before.
@@ -86,7 +89,7 @@ impl SessionCore {
         context: Arc<SessionContext>,
         stream: Arc<Stream>,
         engine: Arc<Inner>,
-        resumes: bool,
+        grant: Grant,
         paced: bool,
         lease: Option<Lease>,
     ) -> Self {
@@ -96,10 +99,11 @@ impl SessionCore {
             started: engine.clock.monotonic(),
             started_unix_ms: engine.clock.unix_ms(),
             engine,
+            grant,
             number: AtomicU64::new(u64::MAX),
             admitted_ms: AtomicU64::new(u64::MAX),
             standby: AtomicBool::new(false),
-            resumes,
+            resumes: false,
             paced,
             progress: Progress::default(),
             dropped_frames: AtomicU64::new(0),
@@ -114,6 +118,12 @@ impl SessionCore {
             notify: Notify::new(),
             listener: Mutex::new(None),
         }
+    }
+
+    /// A publisher that continues another's stream, or not.
+    pub(crate) fn resuming(mut self, resumes: bool) -> Self {
+        self.resumes = resumes;
+        self
     }
 
     /// Reports the start of a newly registered session. Events that others posted meanwhile follow.
@@ -243,6 +253,13 @@ impl SessionCore {
             notified.as_mut().await;
             notified.set(self.notify.notified());
         }
+    }
+
+    /// When its grant expires, if it ends then.
+    pub(crate) fn expires_unix_ms(&self) -> Option<u64> {
+        let until_ms = self.grant.until_ms();
+        let after_ms = until_ms.saturating_sub(self.started.as_millis() as u64);
+        (until_ms != u64::MAX).then(|| self.started_unix_ms.saturating_add(after_ms))
     }
 
     pub(crate) fn totals(&self) -> SessionTotals {

@@ -33,15 +33,15 @@ pub(crate) struct Registry {
     /// Publishers that take a stream over once all gates have let them pass.
     standby: usize,
     started: u64,
-    by_address: HashMap<Address, OfAddress>,
-    /// Publishers per principal.
-    by_principal: HashMap<Arc<str>, usize>,
+    by_address: HashMap<Address, OfOwner>,
+    by_principal: HashMap<Arc<str>, OfOwner>,
     /// Publishers per application.
     by_app: HashMap<AppName, usize>,
 }
 
+/// The sessions of one address or principal.
 #[derive(Default, Clone, Copy)]
-struct OfAddress {
+struct OfOwner {
     publishers: usize,
     sessions: usize,
 }
@@ -76,6 +76,7 @@ impl Registry {
         };
         self.check_publisher(core, present.as_deref(), holds, limits)?;
         self.check_address(core, present.as_deref(), limits)?;
+        self.check_principal(core, present.as_deref(), limits)?;
         if !core.engine.memory.has_room() {
             return Err(Reason::MemoryLimit);
         }
@@ -106,6 +107,7 @@ impl Registry {
             return Err(Reason::LimitReached);
         }
         self.check_address(core, None, limits)?;
+        self.check_principal(core, None, limits)?;
         // The registry's lock is held, so two viewers at once cannot exceed the limit.
         subscribers.fetch_add(1, Relaxed);
         self.add(core);
@@ -185,21 +187,15 @@ impl Registry {
         let context = &core.context;
         self.sessions.remove(&context.session)?;
         let publishes = context.role == Role::Publish;
-        if let Some(address) = Address::of_session(context)
-            && let Entry::Occupied(mut of_address) = self.by_address.entry(address)
-        {
-            of_address.get_mut().sessions -= 1;
-            of_address.get_mut().publishers -= usize::from(publishes);
-            if of_address.get().sessions == 0 {
-                of_address.remove();
-            }
+        if let Some(address) = Address::of_session(context) {
+            OfOwner::subtract(&mut self.by_address, address, publishes);
+        }
+        if let Some(principal) = &context.principal {
+            OfOwner::subtract(&mut self.by_principal, principal.clone(), publishes);
         }
         if !publishes {
             core.stream.subscribers.fetch_sub(1, Relaxed);
             return None;
-        }
-        if let Some(principal) = &context.principal {
-            subtract(&mut self.by_principal, principal);
         }
         subtract(&mut self.by_app, &context.key.app);
         let holds = self
@@ -247,14 +243,12 @@ impl Registry {
         core.number.store(self.started, Relaxed);
         self.started += 1;
         if let Some(address) = Address::of_session(context) {
-            let of_address = self.by_address.entry(address).or_default();
-            of_address.sessions += 1;
-            of_address.publishers += usize::from(publishes);
+            OfOwner::add(&mut self.by_address, address, publishes);
+        }
+        if let Some(principal) = &context.principal {
+            OfOwner::add(&mut self.by_principal, principal.clone(), publishes);
         }
         if publishes {
-            if let Some(principal) = &context.principal {
-                *self.by_principal.entry(principal.clone()).or_default() += 1;
-            }
             *self.by_app.entry(context.key.app.clone()).or_default() += 1;
         }
         self.sessions.insert(context.session, core.clone());
@@ -278,12 +272,6 @@ impl Registry {
             of_app.saturating_sub(usize::from(replaced.is_some())),
             max_of_app,
         )?;
-        if let Some(principal) = &context.principal {
-            let of_principal = self.by_principal.get(principal).copied().unwrap_or(0);
-            let same = replaced.is_some_and(|old| old.context.principal == context.principal);
-            let others = of_principal.saturating_sub(usize::from(same));
-            within(others, limits.max_publishers_per_principal)?;
-        }
         // A publisher that takes a stream over needs no further slot; there are at most as many of
         // those as slots.
         let present = match (holds, replaced) {
@@ -315,6 +303,55 @@ impl Registry {
             within(others, limits.max_publishers_per_address)?;
         }
         Ok(())
+    }
+
+    fn check_principal(
+        &self,
+        core: &SessionCore,
+        replaced: Option<&SessionCore>,
+        limits: &Limits,
+    ) -> Result<(), Reason> {
+        let Some(principal) = &core.context.principal else {
+            return Ok(());
+        };
+        let owner = self
+            .by_principal
+            .get(principal)
+            .copied()
+            .unwrap_or_default();
+        let same = replaced.is_some_and(|old| old.context.principal.as_ref() == Some(principal));
+        let others = owner.sessions.saturating_sub(usize::from(same));
+        if core
+            .grant
+            .limits
+            .max_sessions
+            .is_some_and(|most| others >= most)
+        {
+            return Err(Reason::LimitReached);
+        }
+        if core.context.role == Role::Publish {
+            let others = owner.publishers.saturating_sub(usize::from(same));
+            within(others, limits.max_publishers_per_principal)?;
+        }
+        Ok(())
+    }
+}
+
+impl OfOwner {
+    fn add<K: Eq + Hash>(counts: &mut HashMap<K, Self>, key: K, publishes: bool) {
+        let owner = counts.entry(key).or_default();
+        owner.sessions += 1;
+        owner.publishers += usize::from(publishes);
+    }
+
+    fn subtract<K: Eq + Hash>(counts: &mut HashMap<K, Self>, key: K, publishes: bool) {
+        if let Entry::Occupied(mut owner) = counts.entry(key) {
+            owner.get_mut().sessions -= 1;
+            owner.get_mut().publishers -= usize::from(publishes);
+            if owner.get().sessions == 0 {
+                owner.remove();
+            }
+        }
     }
 }
 

@@ -98,7 +98,9 @@ impl Repeated {
 
 impl Publication {
     pub(crate) fn new(core: Arc<SessionCore>, mut writer: Writer) -> Self {
-        let limiter = Limiter::new(&core.stream.settings.ingress, core.started);
+        let granted = core.grant.limits.ingress.as_ref();
+        let limit = granted.unwrap_or(&core.stream.settings.ingress);
+        let limiter = Limiter::new(limit, core.started);
         writer.begin(core.engine.clock.monotonic());
         Self {
             handle: Handle { core },

@@ -128,6 +128,7 @@ fn status_of(reason: &Reason) -> StatusCode {
         | Reason::Kicked
         | Reason::AddressDenied
         | Reason::CredentialsRevoked
+        | Reason::TokenExpired
         | Reason::Other(_) => StatusCode::FORBIDDEN,
         // The stream may also end while its viewer is being admitted.
         Reason::AppNotFound | Reason::StreamNotFound | Reason::StreamEnded => StatusCode::NOT_FOUND,
@@ -150,6 +151,7 @@ fn meaning(reason: &Reason) -> &'static str {
         Reason::Kicked => "an operator ended the session",
         Reason::AddressDenied => "this address is not let in",
         Reason::CredentialsRevoked => "the key is no longer valid",
+        Reason::TokenExpired => "the token has expired",
         Reason::AppNotFound => "there is no such application",
         Reason::StreamNotFound => "nobody publishes this stream",
         Reason::StreamEnded => "the stream's publisher ended",

@@ -191,6 +191,8 @@ reasons! {
     AddressDenied = "address_denied", ordinary;
     /// The role of the API token does not allow the request.
     RoleNotAllowed = "role_not_allowed", ordinary;
+    /// The grant that let it in has expired, or the token of the attempt had expired.
+    TokenExpired = "token_expired", ordinary;
 }
 
 impl Reason {

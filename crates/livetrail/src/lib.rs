@@ -249,11 +249,11 @@ pub mod prelude {
     pub use bytes::Bytes;
 
     pub use crate::{
-        AppName, AppSpec, Attempt, AuditAction, AuditPipeline, AuditRecord, AuditSink, Audited,
-        Authenticator, Clock, CloseReport, CodecId, Credentials, Denied, Engine, FileAuditSink,
-        FrameFlags, Gate, Limits, MediaFrame, MediaKind, Mode, Observer, Playback, Policy,
-        Publication, Pushed, Reason, Role, SessionId, SinkError, StreamEvent, StreamEventKind,
-        StreamId, StreamKey, SystemClock, Verdict, async_trait,
+        Admission, AppName, AppSpec, Attempt, AuditAction, AuditPipeline, AuditRecord, AuditSink,
+        Audited, Authenticator, Clock, CloseReport, CodecId, Credentials, Denied, Engine,
+        FileAuditSink, FrameFlags, Gate, Limits, MediaFrame, MediaKind, Mode, Observer, Playback,
+        Policy, Publication, Pushed, Reason, Role, SessionId, SinkError, StreamEvent,
+        StreamEventKind, StreamId, StreamKey, SystemClock, Verdict, async_trait,
     };
 
     #[cfg(feature = "ledger")]

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::{Authenticator, Grant, Verdict, secrets::Secrets};
+use super::{Admission, Authenticator, Grant, Verdict, secrets::Secrets};
 use crate::{
     admit::{Attempt, Secret},
     event::Role,
@@ -123,7 +123,7 @@ impl StaticKeys {
             }
         }
         found.map_or(Verdict::Abstain, |key| {
-            Verdict::Allow(Some(key.name.clone()))
+            Verdict::Allow(Admission::of(key.name.clone()))
         })
     }
 }
@@ -166,7 +166,7 @@ mod tests {
         };
         assert_eq!(
             ask(Role::Publish, "live", "cam", "one").await,
-            Verdict::Allow(Some("a".into()))
+            Verdict::Allow(Admission::of("a"))
         );
         for (role, app, stream, token) in [
             (Role::Play, "live", "cam", "one"),

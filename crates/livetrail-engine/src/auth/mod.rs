@@ -5,6 +5,7 @@ mod keys;
 mod secrets;
 #[cfg(feature = "tokens")]
 mod token;
+mod verdict;
 
 use std::sync::Arc;
 
@@ -14,31 +15,18 @@ pub use ip::IpRules;
 pub use keys::{StaticKey, StaticKeys};
 #[cfg(feature = "tokens")]
 pub use token::{SignedTokens, TokenClaims};
+pub use verdict::{Admission, AdmissionLimits, Verdict};
 
-use crate::{
-    admit::Attempt,
-    event::{Reason, Role},
-};
-
-/// An authenticator's verdict on an attempt.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Verdict {
-    /// Admit it, as this principal if it is known. A principal is recorded, so it is never a
-    /// secret.
-    Allow(Option<Arc<str>>),
-    /// Refuse it.
-    Deny(Reason),
-    /// This authenticator does not decide.
-    Abstain,
-}
+use crate::{admit::Attempt, event::Role};
 
 /// Decides on attempts. The engine asks several in order until one allows or denies; if all
 /// abstain, it refuses the attempt.
 ///
 /// ```
 /// use async_trait::async_trait;
-/// use livetrail_engine::{AppSpec, Attempt, Authenticator, Engine, Reason, Role, Verdict};
+/// use livetrail_engine::{
+///     Admission, AppSpec, Attempt, Authenticator, Engine, Reason, Role, Verdict,
+/// };
 ///
 /// /// Anyone may watch, and this machine may publish.
 /// struct LocalPublishers;
@@ -49,7 +37,7 @@ pub enum Verdict {
 ///         let is_local = attempt.peer.is_some_and(|peer| peer.ip().is_loopback());
 ///         match role {
 ///             Role::Publish if !is_local => Verdict::Deny(Reason::AddressDenied),
-///             _ => Verdict::Allow(None),
+///             _ => Verdict::Allow(Admission::anyone()),
 ///         }
 ///     }
 /// }
@@ -134,7 +122,7 @@ pub struct AllowAll(
 impl AllowAll {
     fn judge(self, role: Role) -> Verdict {
         if self.0.covers(role) {
-            Verdict::Allow(None)
+            Verdict::Allow(Admission::anyone())
         } else {
             Verdict::Abstain
         }
@@ -206,7 +194,7 @@ impl Authenticator for Chain {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{admit::Credentials, identity::StreamKey};
+    use crate::{admit::Credentials, event::Reason, identity::StreamKey};
 
     #[tokio::test]
     async fn the_first_link_with_an_opinion_decides() {
@@ -228,10 +216,11 @@ mod tests {
         let home = "192.0.2.1:1";
         assert_eq!(
             ask(Role::Publish, "s3cret", home).await,
-            Verdict::Allow(Some("studio".into()))
+            Verdict::Allow(Admission::of("studio"))
         );
         assert_eq!(ask(Role::Publish, "wrong", home).await, Verdict::Abstain);
-        assert_eq!(ask(Role::Play, "wrong", home).await, Verdict::Allow(None));
+        let anyone = Verdict::Allow(Admission::anyone());
+        assert_eq!(ask(Role::Play, "wrong", home).await, anyone);
         assert_eq!(
             ask(Role::Publish, "s3cret", "10.1.2.3:1").await,
             Verdict::Deny(Reason::AddressDenied)

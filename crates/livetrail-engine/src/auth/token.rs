@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use jwt_compact::{AlgorithmExt, Claims, Header, UntrustedToken, alg::Hs256, alg::Hs256Key};
 use serde::{Deserialize, Serialize};
 
-use super::{Authenticator, Grant, Verdict, secrets::Secrets};
+use super::{Admission, Authenticator, Grant, Verdict, secrets::Secrets};
 use crate::{
     Clock,
     admit::Attempt,
@@ -182,12 +182,8 @@ impl SignedTokens {
         if !in_time || !claims.custom.cover(role, attempt) {
             return Verdict::Deny(Reason::Unauthorized);
         }
-        Verdict::Allow(Some(
-            claims
-                .custom
-                .subject
-                .map_or_else(|| name.clone(), Into::into),
-        ))
+        let subject: Option<Arc<str>> = claims.custom.subject.map(Into::into);
+        Verdict::Allow(Admission::of(subject.unwrap_or_else(|| name.clone())))
     }
 }
 
@@ -261,7 +257,7 @@ mod tests {
         let token = tokens.issue(&claims, Duration::from_secs(60)).unwrap();
         assert_eq!(
             tokens.judge(Role::Publish, &attempt(&token)),
-            Verdict::Allow(Some("alice".into()))
+            Verdict::Allow(Admission::of("alice"))
         );
         assert_eq!(
             tokens.judge(Role::Play, &attempt(&token)),
@@ -270,7 +266,7 @@ mod tests {
         clock.advance(Duration::from_secs(64));
         assert_eq!(
             tokens.judge(Role::Publish, &attempt(&token)),
-            Verdict::Allow(Some("alice".into())),
+            Verdict::Allow(Admission::of("alice")),
             "leeway"
         );
         clock.advance(Duration::from_secs(2));
@@ -341,7 +337,7 @@ mod tests {
             .unwrap();
         assert_eq!(
             before.judge(Role::Play, &attempt(token)),
-            Verdict::Allow(Some("joe".into()))
+            Verdict::Allow(Admission::of("joe"))
         );
         let after = SignedTokens::new(ManualClock::at(1_300_819_390_000))
             .key("joe", &secret)

@@ -201,7 +201,7 @@ async fn a_shutdown_ends_what_waits_and_has_its_record_before_the_flush() {
     impl Authenticator for ForPublishers {
         async fn authenticate(&self, role: Role, attempt: &Attempt) -> Verdict {
             if role == Role::Play || attempt.key.stream_id.as_str() == "on" {
-                return Verdict::Allow(None);
+                return Verdict::Allow(Admission::anyone());
             }
             self.0.wait().await
         }
@@ -419,11 +419,11 @@ async fn sessions_end_whose_credentials_were_revoked() {
                 while self.0.waiting.load(SeqCst) == 1 {
                     tokio::task::yield_now().await;
                 }
-                return Verdict::Allow(Some("late".into()));
+                return Verdict::Allow(Admission::of("late"));
             }
             match name {
                 Some("late") | None => Verdict::Deny(Reason::Unauthorized),
-                Some(name) => Verdict::Allow(Some(name.into())),
+                Some(name) => Verdict::Allow(Admission::of(name)),
             }
         }
     }

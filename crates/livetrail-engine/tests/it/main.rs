@@ -4,6 +4,7 @@ mod admission;
 mod budgets;
 mod ends;
 mod fanout;
+mod grants;
 mod hosts;
 mod lifecycle;
 mod requests;

@@ -7,8 +7,8 @@ use crate::common::*;
 use async_trait::async_trait;
 use axum::routing::get as route_get;
 use livetrail_engine::{
-    AppSpec, Attempt, Authenticator, Engine, Reason, Role, StaticKey, StaticKeys, StreamEventKind,
-    StreamKey, Verdict,
+    Admission, AppSpec, Attempt, Authenticator, Engine, Reason, Role, StaticKey, StaticKeys,
+    StreamEventKind, StreamKey, Verdict,
 };
 use livetrail_http::HttpConfig;
 use tokio::{io::AsyncReadExt, net::TcpStream};
@@ -20,7 +20,7 @@ struct Hangs;
 impl Authenticator for Hangs {
     async fn authenticate(&self, role: Role, _: &Attempt) -> Verdict {
         match role {
-            Role::Publish => Verdict::Allow(None),
+            Role::Publish => Verdict::Allow(Admission::anyone()),
             Role::Play => std::future::pending().await,
         }
     }

@@ -118,6 +118,7 @@ fn describe(reason: &Reason) -> String {
         Reason::CredentialsRevoked => "the key is no longer valid",
         Reason::AuthUnavailable => "the authorisation service does not answer",
         Reason::AddressDenied => "this address is not allowed",
+        Reason::TokenExpired => "the token has expired",
         Reason::Other(_) => "a rule of this server",
         _ => "a fault of the server",
     };
