@@ -293,6 +293,8 @@ impl Inner {
         let mut context = SessionContext::new(session, role, self.scrub_key(&attempt.key));
         context.protocol = attempt.protocol;
         context.peer = attempt.peer;
+        context.via = attempt.via;
+        context.peer_source = attempt.peer_source;
         let agent = attempt.user_agent.as_deref().map(|text| self.scrub(text));
         context.user_agent = agent.map(|text| clean(&text, MAX_USER_AGENT_BYTES).into());
         Arc::new(context)

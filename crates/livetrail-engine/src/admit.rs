@@ -1,10 +1,16 @@
 //! Admission: what an attempt states, and the gates that may refuse it.
 
-use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use async_trait::async_trait;
 
 use crate::{
+    address::{ClientAddress, PeerSource},
     event::{Reason, Role, SessionContext, clean},
     identity::{SessionId, StreamKey},
 };
@@ -75,6 +81,10 @@ pub struct Attempt {
     pub protocol: &'static str,
     /// The peer's address, if there is one.
     pub peer: Option<SocketAddr>,
+    /// The proxy that connected to the server, if there is one.
+    pub via: Option<IpAddr>,
+    /// How `peer` is known.
+    pub peer_source: PeerSource,
     /// The name of the client's program, up to 4,096 bytes, with control characters replaced. 255
     /// bytes of it are recorded.
     pub user_agent: Option<Arc<str>>,
@@ -89,14 +99,24 @@ impl Attempt {
             credentials: Credentials::none(),
             protocol,
             peer: None,
+            via: None,
+            peer_source: PeerSource::Socket,
             user_agent: None,
         }
     }
 
-    /// Sets the client's address.
+    /// Sets the address of a client that connected itself.
     #[must_use]
-    pub fn peer(mut self, peer: SocketAddr) -> Self {
-        self.peer = Some(peer);
+    pub fn peer(self, peer: SocketAddr) -> Self {
+        self.client(ClientAddress::of_socket(peer))
+    }
+
+    /// Sets the client's address, and how it is known.
+    #[must_use]
+    pub fn client(mut self, client: ClientAddress) -> Self {
+        self.peer = Some(client.peer);
+        self.via = client.via;
+        self.peer_source = client.source;
         self
     }
 

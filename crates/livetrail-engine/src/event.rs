@@ -1,11 +1,18 @@
 //! Events for observers: one [`StreamEvent`] for each transition of a session's life, and no other
 //! events.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 pub use livetrail_reason::{OtherReason, Reason, ReasonError};
 
-use crate::identity::{AppName, SessionId, StreamId, StreamKey};
+use crate::{
+    address::PeerSource,
+    identity::{AppName, SessionId, StreamId, StreamKey},
+};
 
 /// The direction of a session's media.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -285,6 +292,10 @@ pub struct SessionContext {
     pub protocol: &'static str,
     /// The peer's address, if there is one.
     pub peer: Option<SocketAddr>,
+    /// The proxy that connected to the server, if there is one.
+    pub via: Option<IpAddr>,
+    /// How `peer` is known.
+    pub peer_source: PeerSource,
     /// The name of the client's program: at most 255 bytes, no control characters.
     pub user_agent: Option<Arc<str>>,
     /// The principal, from the configuration or the token, or `None` if there was no
@@ -302,6 +313,8 @@ impl SessionContext {
             key,
             protocol: "internal",
             peer: None,
+            via: None,
+            peer_source: PeerSource::Socket,
             user_agent: None,
             principal: None,
         }

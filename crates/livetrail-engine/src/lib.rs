@@ -19,6 +19,7 @@
 //! # Ok(()) }
 //! ```
 
+mod address;
 mod admission;
 mod admit;
 mod app;
@@ -61,6 +62,7 @@ mod timers;
 mod viewing;
 mod wakeup;
 
+pub use address::{ClientAddress, PeerSource};
 pub use admit::{Attempt, Credentials, Denied, Gate, Secret};
 pub use app::{AppSettings, AppSpec, DuplicatePublisher};
 pub use attempts::Rate;

@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 
 use crate::{
-    AppName, CodecId, Detail, MediaFrame, MediaKind, Role, SessionContext, SessionId, StreamId,
-    StreamKey,
+    AppName, CodecId, Detail, MediaFrame, MediaKind, PeerSource, Role, SessionContext, SessionId,
+    StreamId, StreamKey,
 };
 
 macro_rules! as_text {
@@ -28,6 +28,7 @@ as_text! {
     SessionId => |id| *id;
     Detail => |detail| detail.clone();
     Role => |role| role.label();
+    PeerSource => |source| source.label();
     CodecId => |codec| codec.label();
     MediaKind => |kind| kind.label();
 }
@@ -43,9 +44,18 @@ struct Context<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     peer: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    via: Option<String>,
+    #[serde(skip_serializing_if = "is_of_socket")]
+    peer_source: PeerSource,
+    #[serde(skip_serializing_if = "Option::is_none")]
     user_agent: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     principal: Option<&'a str>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_of_socket(source: &PeerSource) -> bool {
+    *source == PeerSource::Socket
 }
 
 impl Serialize for SessionContext {
@@ -57,6 +67,8 @@ impl Serialize for SessionContext {
             stream: &self.key.stream_id,
             protocol: self.protocol,
             peer: self.peer.map(|peer| peer.to_string()),
+            via: self.via.map(|via| via.to_string()),
+            peer_source: self.peer_source,
             user_agent: self.user_agent.as_deref(),
             principal: self.principal.as_deref(),
         };

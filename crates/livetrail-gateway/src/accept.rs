@@ -3,9 +3,9 @@
 use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use livetrail_egress::{EgressConfig, Format};
-use livetrail_engine::log;
+use livetrail_engine::{ClientAddress, log};
 use tokio::{
-    net::{TcpListener, TcpStream, ToSocketAddrs},
+    net::{TcpListener, ToSocketAddrs},
     task::JoinSet,
     time::timeout,
 };
@@ -16,6 +16,7 @@ use crate::{
     listen::{ListenError, Listener},
     stats::GatewayStats,
     stop::Stop,
+    transport::Transport,
     viewers::Viewers,
 };
 
@@ -32,10 +33,10 @@ pub struct Acceptor {
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Incoming {
-    /// The socket.
-    pub stream: TcpStream,
-    /// The peer's [`canonical`](crate::canonical) address.
-    pub peer: SocketAddr,
+    /// The client's bytes.
+    pub stream: Transport,
+    /// The client's [`canonical`](crate::canonical) address, and how it is known.
+    pub client: ClientAddress,
     /// How the connection is counted. A gateway without a reserve gets slots only.
     pub opened: Opened,
     /// Completes when the gateway stops. The connection must then end.
@@ -173,8 +174,8 @@ impl Acceptor {
                     return;
                 };
                 let incoming = Incoming {
-                    stream,
-                    peer,
+                    stream: Transport::Plain(stream),
+                    client: ClientAddress::of_socket(peer),
                     opened,
                     stop,
                     number,

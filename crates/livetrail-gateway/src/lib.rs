@@ -5,6 +5,7 @@
 //! connection. The rest is here:
 //!
 //! - [`Acceptor`], [`Incoming`], [`Stop`]: accept connections within limits, and stop in order.
+//! - [`Transport`]: the bytes between a client and a gateway.
 //! - [`GatewayStats`], [`GatewayCounts`]: counts, the same for each gateway.
 //! - [`Viewers`], [`ConnectedViewer`]: viewers whose sockets the egress writes: end, full socket,
 //!   stall.
@@ -44,6 +45,7 @@ mod query;
 mod reserve;
 mod stats;
 mod stop;
+mod transport;
 mod viewers;
 
 pub use accept::{Acceptor, Closed, Incoming};
@@ -56,4 +58,5 @@ pub use query::{percent_decode, percent_decode_bytes, token as query_token};
 pub use reserve::Reserved;
 pub use stats::{GatewayCounts, GatewayStats};
 pub use stop::Stop;
+pub use transport::Transport;
 pub use viewers::{ConnectedViewer, LeftViewer, ViewerEnd, Viewers};

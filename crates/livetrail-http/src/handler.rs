@@ -12,7 +12,9 @@ use axum::{
     http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version, header, request::Parts},
     routing::any,
 };
-use livetrail_engine::{Attempt, Credentials, Denied, Engine, Playback, Reason, Role, StreamKey};
+use livetrail_engine::{
+    Attempt, ClientAddress, Credentials, Denied, Engine, Playback, Reason, Role, StreamKey,
+};
 
 use crate::{
     config::PlaybackOptions,
@@ -125,7 +127,7 @@ async fn play(context: &Context, request: &Parts) -> Result<Response<Body>> {
     };
     let key = stream_key(&context.engine, &named)
         .map_err(|stand_in| refuse(stand_in, Reason::BadName))?;
-    if peer(request).is_none() {
+    if client(request).is_none() {
         context.no_address.call_once(|| {
             tracing::warn!(
                 "viewers over HTTP-FLV have no address on record: serve the router with `into_make_service_with_connect_info`"
@@ -207,15 +209,19 @@ fn stream_key(engine: &Engine, named: &Named) -> Result<StreamKey, StreamKey> {
     StreamKey::parse(text(&named.app)?, text(&named.stream)?).map_err(|_| stand_in())
 }
 
-fn peer(request: &Parts) -> Option<SocketAddr> {
-    let peer = request.extensions.get::<ConnectInfo<SocketAddr>>();
-    peer.map(|ConnectInfo(peer)| *peer)
+/// Our own gateway says how the address is known. In another server it is the socket's peer.
+fn client(request: &Parts) -> Option<ClientAddress> {
+    let own = request.extensions.get::<ClientAddress>().copied();
+    own.or_else(|| {
+        let peer = request.extensions.get::<ConnectInfo<SocketAddr>>();
+        peer.map(|ConnectInfo(peer)| ClientAddress::of_socket(*peer))
+    })
 }
 
 fn attempt(key: StreamKey, token: Option<String>, request: &Parts) -> Attempt {
     let mut attempt = Attempt::new(key, PROTOCOL);
-    if let Some(peer) = peer(request) {
-        attempt = attempt.peer(peer);
+    if let Some(client) = client(request) {
+        attempt = attempt.client(client);
     }
     if let Some(agent) = request.headers.get(header::USER_AGENT) {
         attempt = attempt.user_agent(&String::from_utf8_lossy(agent.as_bytes()));

@@ -101,8 +101,8 @@ macro_rules! with_fields {
             peer/with_peer:                       Personal Personal 120 sql   0
                 "From where: address and port.";
             @peer_source:                         Word     Fact     122 sql 145
-                "How the address of `peer` is known: absent means from the socket; else \
-                 `proxy_v1`, `proxy_v2` or `forwarded`.";
+                "How the address of `peer` is known: absent means from the socket; else a trusted \
+                 proxy said so: `proxy_v1`, `proxy_v2` or `forwarded`.";
             @personal:                            Digest   Fact     135 sql   0
                 "The commitment to the personal fields of the session, in its first record.";
             principal/with_principal:             Personal Personal 110 sql   0
@@ -129,7 +129,7 @@ macro_rules! with_fields {
             v:                                    Version  Head      60 no    0
                 "The version of the schema.";
             @via:                                 Word     Fact     124 sql   0
-                "The configured name of the proxy through which the session came.";
+                "The address of the proxy that connected to the server, if the session came through one.";
         }
     };
 }

@@ -14,11 +14,12 @@ use std::{
 use bytes::Bytes;
 use livetrail_egress::Unsent as _;
 use livetrail_engine::{
-    Attempt, Denied, Engine, Playback, Publication, Reason, Role, SessionId, StreamKey, log,
+    Attempt, ClientAddress, Denied, Engine, Playback, Publication, Reason, Role, SessionId,
+    StreamKey, log,
 };
 use livetrail_gateway::{
-    Closed, ConnectedViewer, Incoming, LeftViewer, Opened, Slot, ViewerEnd, Viewers, clock,
-    say_goodbye,
+    Closed, ConnectedViewer, Incoming, LeftViewer, Opened, Slot, Transport, ViewerEnd, Viewers,
+    clock, say_goodbye,
 };
 use tokio::{
     io::Interest,
@@ -69,8 +70,8 @@ pub(crate) struct Host {
 /// Serves one connection until it ends. Each of its sessions ends exactly once, with its reason.
 pub(crate) async fn serve(incoming: Incoming, host: Host, seed: u64) -> Closed {
     let Incoming {
-        stream,
-        peer,
+        stream: Transport::Plain(stream),
+        client,
         opened,
         stop,
         ..
@@ -91,7 +92,8 @@ pub(crate) async fn serve(incoming: Incoming, host: Host, seed: u64) -> Closed {
         slot,
         progress: clock::now(),
         stream: Arc::new(stream),
-        peer,
+        peer: client.peer,
+        client,
         host,
         stop: Box::pin(stop.wait()),
     };
@@ -102,7 +104,9 @@ pub(crate) async fn serve(incoming: Incoming, host: Host, seed: u64) -> Closed {
 
 struct Connection {
     stream: Arc<TcpStream>,
+    /// The client's address, for the log.
     peer: SocketAddr,
+    client: ClientAddress,
     host: Host,
     protocol: ServerSession,
     /// Pending output. Unused while a player is with the egress, which then does all writing.
@@ -368,6 +372,10 @@ impl Connection {
 
     /// Makes an attempt of the client's request. If its names are invalid, the error is an attempt
     /// that represents it on record.
+    #[expect(
+        clippy::result_large_err,
+        reason = "both are an attempt, and the usual one is not the error"
+    )]
     fn attempt(&self, request: &Request) -> Result<Attempt, Attempt> {
         let engine = &self.host.engine;
         // This compares whole texts with the configured keys: a replaced or shortened name would
@@ -380,7 +388,7 @@ impl Connection {
         let app = &request.app;
         let with_key = |key| {
             let attempt = Attempt::new(key, PROTOCOL)
-                .peer(self.peer)
+                .client(self.client)
                 .credentials(request.credentials.clone());
             match &request.user_agent {
                 Some(user_agent) => attempt.user_agent(user_agent),

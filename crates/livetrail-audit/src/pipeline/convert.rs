@@ -1,9 +1,9 @@
 //! Converts the engine's events to records.
 
-use livetrail_engine::{SessionContext, SessionTotals, StreamEventKind};
+use livetrail_engine::{PeerSource, SessionContext, SessionTotals, StreamEventKind};
 use livetrail_record::{
-    ActionClass, AuditAction, AuditRecord, Outcome, Reason, SessionKind, SessionRole,
-    encode_canonical, parse_canonical,
+    ActionClass, AuditAction, AuditRecord, Extra, Outcome, Personal, Reason, SessionKind,
+    SessionRole, Value, encode_canonical, parse_canonical,
 };
 
 use super::intake::Part;
@@ -11,6 +11,12 @@ use super::refusals::Refused;
 
 /// A record with more bytes of text than this is checked for its size as an entry.
 const SURELY_FITS_BYTES: usize = 8_192;
+
+/// At most this many fields outside the table are not checked for their size.
+const FEW_FIELDS: usize = 4;
+
+/// The maximum length in bytes of such a field.
+const SHORT_TEXT_BYTES: usize = 64;
 
 /// The length in bytes to which a too long text is truncated.
 const CUT_TEXT_BYTES: usize = 1_024;
@@ -24,11 +30,16 @@ pub(crate) fn record_of(kind: &StreamEventKind, context: &SessionContext) -> Aud
     record.stream = Some(context.key.stream_id.as_str().to_owned());
     record.protocol = Some(context.protocol.to_owned());
     record.principal = context.principal.as_deref().map(Into::into);
-    record.peer = context.peer.map(Into::into);
+    record.peer = context.peer.map(|peer| match peer.port() {
+        // Only the address is known.
+        0 => Personal::from(peer.ip().to_string()),
+        _ => peer.into(),
+    });
     match kind {
         StreamEventKind::PublishStarted | StreamEventKind::PlayStarted => {
             record.outcome = Some(Outcome::Success);
             record.user_agent = context.user_agent.as_deref().map(Into::into);
+            add_proxy(&mut record.extra, context);
         }
         StreamEventKind::PublishEnded {
             reason,
@@ -49,6 +60,7 @@ pub(crate) fn record_of(kind: &StreamEventKind, context: &SessionContext) -> Aud
             record.outcome = Some(Outcome::Denied);
             record.reason = Some(reason.clone());
             record.user_agent = context.user_agent.as_deref().map(Into::into);
+            add_proxy(&mut record.extra, context);
         }
         StreamEventKind::SubscriberEvicted { lag: count }
         | StreamEventKind::SubscriberLagged { skipped: count }
@@ -68,6 +80,19 @@ pub(crate) fn record_of(kind: &StreamEventKind, context: &SessionContext) -> Aud
         _ => {}
     }
     record
+}
+
+/// Adds how the client's address is known, unless it is the socket's peer: to the first record of a
+/// session and to refusals, which are the records that commit to the address.
+fn add_proxy(extra: &mut Extra, context: &SessionContext) {
+    // Both are fields of schema 2 with values of their type, so neither is refused.
+    if let Some(via) = context.via {
+        let _ = extra.insert("via", Value::Text(via.to_string()));
+    }
+    if context.peer_source != PeerSource::Socket {
+        let source = context.peer_source.label();
+        let _ = extra.insert("peer_source", Value::Text(source.to_owned()));
+    }
 }
 
 /// The part that a transition has in its session.
@@ -141,12 +166,21 @@ fn end(record: &mut AuditRecord, reason: &Reason, totals: &SessionTotals) {
 /// that.
 pub(crate) fn bound(record: &mut AuditRecord) {
     record.clamp_numbers();
-    if record.text_bytes() <= SURELY_FITS_BYTES && record.extra.is_empty() {
+    if record.text_bytes() <= SURELY_FITS_BYTES && is_short(&record.extra) {
         return;
     }
     if let Some(fitted) = fitted(record).or_else(|| fitted(&cut(record.clone()))) {
         *record = fitted;
     }
+}
+
+/// Whether all fields are short texts, as those are that a transition has.
+fn is_short(extra: &Extra) -> bool {
+    let mut fields = extra.iter();
+    fields.all(|(name, value)| match value {
+        Value::Text(text) => name.len() <= SHORT_TEXT_BYTES && text.len() <= SHORT_TEXT_BYTES,
+        _ => false,
+    }) && extra.iter().count() <= FEW_FIELDS
 }
 
 /// The record as it is after encoding. Encoding truncates `detail` if necessary.
@@ -157,7 +191,7 @@ fn fitted(record: &AuditRecord) -> Option<AuditRecord> {
 /// Truncates all texts. Only a host's own records can be that long.
 fn cut(mut record: AuditRecord) -> AuditRecord {
     record.replace_texts(shortened);
-    record.extra = livetrail_record::Extra::new();
+    record.extra = Extra::new();
     record.detail_cut = true;
     record
 }
@@ -192,6 +226,39 @@ mod tests {
         assert!(long.detail_cut && long.user_agent.unwrap().expose().len() == 1_024);
         let label = AuditRecord::new(AuditAction::Event("l".repeat(70_000)), "live");
         assert!(encode_canonical(&bounded(label)).is_ok());
+    }
+
+    #[test]
+    fn the_first_record_of_a_session_says_how_its_address_is_known() {
+        use livetrail_engine::{Role, SessionId, StreamKey};
+        let key = StreamKey::parse("live", "cam").unwrap();
+        let mut context = SessionContext::new(SessionId::at(1), Role::Play, key);
+        context.peer = Some("203.0.113.7:0".parse().unwrap());
+        let text = |record: &AuditRecord, name| match record.extra.get(name) {
+            Some(Value::Text(text)) => text.clone(),
+            _ => String::new(),
+        };
+        let plain = bounded(record_of(&StreamEventKind::PlayStarted, &context));
+        assert!(plain.extra.is_empty());
+        assert_eq!(plain.peer.unwrap().expose(), "203.0.113.7");
+        context.via = Some("10.0.0.1".parse().unwrap());
+        context.peer_source = PeerSource::ProxyV2;
+        let denied = StreamEventKind::PlayDenied {
+            reason: Reason::Unauthorized,
+            detail: None,
+        };
+        for kind in [StreamEventKind::PlayStarted, denied] {
+            let record = bounded(record_of(&kind, &context));
+            assert_eq!(text(&record, "via"), "10.0.0.1");
+            assert_eq!(text(&record, "peer_source"), "proxy_v2");
+            assert!(encode_canonical(&record).is_ok());
+        }
+        let ended = StreamEventKind::PlayEnded {
+            reason: Reason::Idle,
+            totals: SessionTotals::default(),
+            detail: None,
+        };
+        assert!(record_of(&ended, &context).extra.is_empty());
     }
 
     #[test]

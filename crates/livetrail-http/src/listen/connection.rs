@@ -16,7 +16,7 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use livetrail_engine::{Reason, SessionId, log};
-use livetrail_gateway::{Closed, Incoming, Opened, Reserved, Slot};
+use livetrail_gateway::{Closed, Incoming, Opened, Reserved, Slot, Transport};
 
 use super::{Shared, host, stalled::StallGuard, viewer};
 use crate::session::Link;
@@ -64,11 +64,12 @@ impl Counted {
 pub(super) async fn serve(shared: Arc<Shared>, incoming: Incoming) -> Closed {
     let Incoming {
         stream,
-        peer,
+        client,
         opened,
         stop,
         ..
     } = incoming;
+    let peer = client.peer;
     let mut counted = Counted::new(opened);
     let config = &shared.config;
     let link = Link::new(counted.reserved().is_some(), stop.clone());
@@ -81,6 +82,7 @@ pub(super) async fn serve(shared: Arc<Shared>, incoming: Incoming) -> Closed {
             }
             let mut request = request.map(Body::new);
             request.extensions_mut().insert(ConnectInfo(peer));
+            request.extensions_mut().insert(client);
             request.extensions_mut().insert(link.clone());
             let service = service.clone();
             async move {
@@ -152,7 +154,7 @@ pub(super) async fn serve(shared: Arc<Shared>, incoming: Incoming) -> Closed {
                 slot.admitted();
             }
             let handover = link.take_handover();
-            let stream = connection.into_parts().io.into_inner().into_inner();
+            let Transport::Plain(stream) = connection.into_parts().io.into_inner().into_inner();
             let Some(handover) = handover else {
                 return Closed::Cut;
             };
