@@ -34,6 +34,7 @@ const ANY: &[&str] = &[
     "livetrail-settings",
     "livetrail-sinks",
     "livetrail-tlog",
+    "livetrail-tls",
     "livetrail-trail",
     "livetrail-uring",
     "livetrail-vault",
@@ -88,8 +89,14 @@ const RULES: &[Rule] = &[
         words: "the one crate with unsafe code knows sockets and bytes: nothing of ours, no runtime",
     },
     Rule {
+        name: "livetrail-tls",
+        may_use: &[],
+        never_below: RUNTIMES,
+        words: "TLS here is bytes in and bytes out: nothing of ours, no sockets, no runtime below it",
+    },
+    Rule {
         name: "livetrail-gateway",
-        may_use: &["livetrail-egress", "livetrail-engine"],
+        may_use: &["livetrail-egress", "livetrail-engine", "livetrail-tls"],
         never_below: &["livetrail-audit", "livetrail-record", "axum", "hyper"],
         words: "the floor under gateways knows sockets, viewers and the egress; no protocol, no container, no audit",
     },
