@@ -4,10 +4,11 @@ use std::{io, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use livetrail_engine::{Playback, Spread};
-use tokio::{net::TcpStream, sync::oneshot};
+use tokio::sync::oneshot;
 
 use crate::{
     format::Format,
+    output::Output,
     rings::Rings,
     signal::WriteSignal,
     socket::Socket,
@@ -123,17 +124,21 @@ impl<F: Format> Egress<F> {
         IoUringUse(self.rings.clone())
     }
 
-    /// Attaches a viewer, whose socket gets `first` before any frame. `None` when the threads are
-    /// full or have stopped: the session has then ended.
+    /// Attaches a viewer, whose socket gets `first` before any frame, and after what its cipher has
+    /// pending. `None` when the threads are full or have stopped: the session has then ended.
     ///
     /// If the future is dropped, the session ends. Needs no runtime: each thread has its own.
     pub async fn attach(
         &self,
         playback: Playback,
-        stream: Arc<TcpStream>,
+        output: impl Into<Output>,
         first: Bytes,
         variant: F::Variant,
     ) -> Option<ViewerHandle<F>> {
+        let Output { stream, mut cipher } = output.into();
+        if let Some(cipher) = &mut cipher {
+            cipher.hold(Some(playback.held_bytes()));
+        }
         // Counted before the viewer can learn that it may play.
         let placed = self.spread.place(playback.key());
         let thread = self.threads.get(placed.worker())?.clone();
@@ -144,7 +149,7 @@ impl<F: Format> Egress<F> {
         let mut attaching = Attaching::new(answer, thread.clone());
         let command = Command::Attach {
             playback: Box::new(playback),
-            socket: Socket::new(stream.clone(), unwritten, variant, signal.clone()),
+            socket: Socket::new(stream.clone(), cipher, unwritten, variant, signal.clone()),
             reply,
         };
         thread.commands.send(command).await.ok()?;

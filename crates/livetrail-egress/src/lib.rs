@@ -16,6 +16,10 @@
 //! interleave with its messages.
 //!
 //! A [`Format`] defines the bytes. Nothing here knows a protocol.
+//!
+//! A viewer may have a [`Cipher`]. The thread then encrypts the same bytes for this viewer alone,
+//! all that is due at once. Frames are skipped before they are encrypted, and never afterwards: so
+//! at most 64 KiB are encrypted ahead of a socket, and they count in the engine's memory budget.
 
 #![deny(
     clippy::indexing_slicing,
@@ -34,9 +38,11 @@
 )]
 
 mod abandoned;
+mod cipher;
 mod clock;
 mod egress;
 mod format;
+mod output;
 mod prepared;
 mod rings;
 mod sender;
@@ -51,8 +57,10 @@ mod viewer;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+pub use cipher::{Cipher, Encrypt};
 pub use egress::{Egress, EgressConfig, IoUringUse};
 pub use format::Format;
+pub use output::Output;
 pub use uncarried::Uncarried;
 pub use unsent::Unsent;
 pub use viewer::{Detached, ViewerHandle};

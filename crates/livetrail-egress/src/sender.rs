@@ -1,7 +1,12 @@
 //! How a thread writes: one system call for many viewers where the system has io_uring, otherwise
 //! one per viewer.
 
-use std::{hint::black_box, io, sync::Arc, time::Duration};
+use std::{
+    hint::black_box,
+    io::{self, IoSlice},
+    sync::Arc,
+    time::Duration,
+};
 
 use livetrail_engine::{Deliver, LiveBatch, LiveViewers, Reason, SharedFrame, ViewerId};
 use livetrail_uring::{BATCH, Ring};
@@ -9,6 +14,7 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use crate::{
+    cipher::MAX_SEALED_BYTES,
     clock,
     format::Format,
     prepared::Prepared,
@@ -21,6 +27,10 @@ use crate::{
 /// 10 % of the processor time, 16 save 25 %.
 const WORTH_A_BATCH: usize = 8;
 
+/// Bytes that are encrypted for the viewers of one batch, about; for further ones, each is written
+/// to by itself. More than fits the processor's cache would have to be read again.
+const MAX_ENCRYPTED_BYTES: usize = 1 << 20;
+
 /// Writes the shard's frames. The thread that uses it must create it.
 pub(crate) struct Sender {
     rings: Arc<Rings>,
@@ -30,6 +40,9 @@ pub(crate) struct Sender {
     pause: Duration,
     /// Scratch, kept for its capacity: up to [`BATCH`].
     results: Vec<io::Result<usize>>,
+    /// What is encrypted for the viewers of one batch. Kept for its capacity: up to
+    /// [`MAX_ENCRYPTED_BYTES`].
+    encrypted: Vec<u8>,
 }
 
 /// The same frames for each variant in use; there are few.
@@ -52,7 +65,9 @@ impl<'a, F: Format> Variants<'a, F> {
     /// The frames for a viewer that keeps up, as they go to many at once.
     fn together(&self, socket: &Socket<F>) -> Option<&Prepared<'a, F>> {
         let prepared = self.of(socket.variant).filter(|_| socket.is_clear())?;
-        prepared.is_one_write().then_some(prepared)
+        // More is encrypted bit by bit, as the socket takes it.
+        let fits = socket.cipher.is_none() || prepared.bytes <= MAX_SEALED_BYTES;
+        (prepared.is_one_write() && fits).then_some(prepared)
     }
 
     /// Writes to one viewer.
@@ -73,6 +88,7 @@ impl Sender {
             pause: rings.first_pause,
             rings,
             results: Vec::new(),
+            encrypted: Vec::new(),
         };
         sender.open();
         sender
@@ -112,16 +128,38 @@ impl Sender {
     fn send_together<F: Format>(
         &mut self,
         variants: &mut Variants<'_, F>,
-        batch: LiveBatch<'_, Socket<F>>,
+        mut batch: LiveBatch<'_, Socket<F>>,
     ) {
         for socket in batch.states().filter(|socket| socket.is_clear()) {
             variants.prepare(socket.variant);
         }
+        let mut encrypted = std::mem::take(&mut self.encrypted);
+        encrypted.clear();
+        for socket in batch.states_mut().filter(|socket| socket.cipher.is_some()) {
+            if encrypted.len() < MAX_ENCRYPTED_BYTES
+                && let Some(prepared) = variants.together(socket)
+            {
+                socket.encrypt_prepared(prepared, &mut encrypted);
+            }
+        }
         self.results.clear();
         if let Some(ring) = &mut self.ring {
+            let mut records = [IoSlice::new(&[]); BATCH];
+            let ciphers = batch.states().filter_map(|socket| socket.cipher.as_ref());
+            let of_batch = ciphers.filter_map(|cipher| cipher.of_batch(&encrypted));
+            for (slot, of_viewer) in records.iter_mut().zip(of_batch) {
+                *slot = IoSlice::new(of_viewer);
+            }
+            let mut records = records.iter().map(std::slice::from_ref);
             let sends = batch.states().filter_map(|socket| {
-                let prepared = variants.together(socket)?;
-                Some((sys::handle(&socket.stream), &prepared.slices[..]))
+                let slices = match &socket.cipher {
+                    None => &variants.together(socket)?.slices[..],
+                    Some(cipher) => {
+                        cipher.of_batch(&encrypted)?;
+                        records.next()?
+                    }
+                };
+                Some((sys::handle(&socket.stream), slices))
             });
             if let Err(error) = ring.send(sends, &mut self.results) {
                 let error: &dyn std::error::Error = &error;
@@ -135,15 +173,27 @@ impl Sender {
             }
         }
         let mut results = self.results.drain(..);
-        batch.take(|_, socket| match variants.together(socket) {
-            Some(prepared) => {
-                let result = results.next();
-                // Without a result, the write was not tried.
-                let result = result.unwrap_or(Err(io::ErrorKind::WouldBlock.into()));
-                socket.sent_prepared(result, prepared, variants.frames)
+        // Without a result, the write was not tried.
+        let not_tried = || Err(io::ErrorKind::WouldBlock.into());
+        batch.take(|_, socket| {
+            if let Some(cipher) = &mut socket.cipher {
+                if cipher.of_batch(&encrypted).is_none() {
+                    return variants.send_alone(socket);
+                }
+                let result = results.next().unwrap_or_else(not_tried);
+                let kept = cipher.sent_of_batch(result, &encrypted);
+                return socket.sent_encrypted(kept, variants.frames);
             }
-            None => variants.send_alone(socket),
+            match variants.together(socket) {
+                Some(prepared) => {
+                    let result = results.next().unwrap_or_else(not_tried);
+                    socket.sent_prepared(result, prepared, variants.frames)
+                }
+                None => variants.send_alone(socket),
+            }
         });
+        drop(results);
+        self.encrypted = encrypted;
     }
 }
 

@@ -11,7 +11,7 @@ use std::{
 
 use bytes::Bytes;
 
-use crate::lock;
+use crate::{cipher::Cipher, lock};
 
 /// A sender thread's reports to a viewer's connection about the socket.
 #[derive(Default)]
@@ -22,8 +22,8 @@ pub(crate) struct WriteSignal {
     writes: AtomicUsize,
     /// Writing failed. The connection learns why when it reads.
     failed: OnceLock<io::Error>,
-    /// The bytes that were unwritten when the viewer left.
-    unwritten: Mutex<Bytes>,
+    /// The bytes that were unwritten when the viewer left, and its cipher.
+    left: Mutex<(Bytes, Option<Box<Cipher>>)>,
     waker: Mutex<Option<Waker>>,
 }
 
@@ -66,12 +66,12 @@ impl WriteSignal {
         self.writes.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn leave_unwritten(&self, bytes: Bytes) {
-        *lock(&self.unwritten) = bytes;
+    pub(crate) fn leave(&self, unwritten: Bytes, cipher: Option<Box<Cipher>>) {
+        *lock(&self.left) = (unwritten, cipher);
     }
 
-    pub(crate) fn take_unwritten(&self) -> Bytes {
-        std::mem::take(&mut lock(&self.unwritten))
+    pub(crate) fn take_left(&self) -> (Bytes, Option<Box<Cipher>>) {
+        std::mem::take(&mut lock(&self.left))
     }
 
     fn wake(&self) {

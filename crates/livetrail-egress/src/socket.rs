@@ -9,6 +9,7 @@ use livetrail_engine::SharedFrame;
 use tokio::net::TcpStream;
 
 use crate::{
+    cipher::Cipher,
     format::Format,
     prepared::{MAX_SLICES, Prepared},
     signal::WriteSignal,
@@ -24,6 +25,8 @@ pub(crate) struct Socket<F: Format> {
     clear: bool,
     pub(crate) variant: F::Variant,
     pub(crate) stream: Arc<TcpStream>,
+    /// The viewer's encryption. What it has pending comes before everything else.
+    pub(crate) cipher: Option<Box<Cipher>>,
     unwritten: Unwritten<F>,
     signal: Arc<WriteSignal>,
     prefaced: bool,
@@ -33,6 +36,7 @@ pub(crate) struct Socket<F: Format> {
 impl<F: Format> Socket<F> {
     pub(crate) fn new(
         stream: Arc<TcpStream>,
+        cipher: Option<Box<Cipher>>,
         unwritten: Unwritten<F>,
         variant: F::Variant,
         signal: Arc<WriteSignal>,
@@ -41,6 +45,7 @@ impl<F: Format> Socket<F> {
             clear: false,
             variant,
             stream,
+            cipher,
             unwritten,
             signal,
             prefaced: false,
@@ -50,7 +55,8 @@ impl<F: Format> Socket<F> {
 
     /// Leaves the unwritten bytes to the connection.
     pub(crate) fn hand_over(self) {
-        self.signal.leave_unwritten(self.unwritten.into_bytes());
+        let cipher = self.cipher;
+        self.signal.leave(self.unwritten.into_bytes(), cipher);
     }
 
     /// Sends bytes that are not a frame, after everything before them.
@@ -61,18 +67,32 @@ impl<F: Format> Socket<F> {
 
     /// Writes the data that the socket did not take before; true if all of it is written now.
     pub(crate) fn send_unwritten(&mut self) -> bool {
-        if !self.unwritten.is_empty() && !self.failed {
-            match self.unwritten.try_write(&self.stream) {
+        if self.is_unwritten() && !self.failed {
+            let tried = match &mut self.cipher {
+                None => self.unwritten.try_write(&self.stream),
+                Some(cipher) => cipher.try_write_unsent(&self.stream, &mut self.unwritten),
+            };
+            match tried {
                 Ok(true) => self.signal.count_write(),
                 Ok(false) => {}
                 Err(error) => self.fail(error),
             }
-            if !self.unwritten.is_empty() {
+            if self.is_unwritten() {
                 self.signal.set_full();
             }
         }
-        self.clear = self.unwritten.is_empty() && self.prefaced && !self.failed;
-        self.unwritten.is_empty() && !self.failed
+        let all = !self.is_unwritten() && !self.failed;
+        self.clear = all && self.prefaced;
+        all
+    }
+
+    /// Whether anything must be written before a further frame.
+    fn is_unwritten(&self) -> bool {
+        let pending = self
+            .cipher
+            .as_ref()
+            .is_some_and(|cipher| cipher.is_pending());
+        pending || !self.unwritten.is_empty()
     }
 
     /// Whether the viewer keeps up, so that it gets the same write as the others.
@@ -90,8 +110,49 @@ impl<F: Format> Socket<F> {
         prepared: &Prepared<'_, F>,
         frames: &[Arc<SharedFrame>],
     ) -> usize {
-        let result = sys::write_vectored(&self.stream, &prepared.slices);
-        self.sent_prepared(result, prepared, frames)
+        match &mut self.cipher {
+            None => {
+                let result = sys::write_vectored(&self.stream, &prepared.slices);
+                self.sent_prepared(result, prepared, frames)
+            }
+            Some(cipher) => {
+                let written = cipher.write_prepared(&self.stream, &prepared.slices);
+                self.sent_encrypted(written.map(|_| ()), frames)
+            }
+        }
+    }
+
+    /// After encrypted frames were written, or wait for the socket: all of them count as sent.
+    pub(crate) fn sent_encrypted(
+        &mut self,
+        written: io::Result<()>,
+        frames: &[Arc<SharedFrame>],
+    ) -> usize {
+        match written {
+            Ok(()) => {
+                if self.is_unwritten() {
+                    // Through tokio, which then knows that a task waits.
+                    self.send_unwritten();
+                }
+                frames.len()
+            }
+            Err(error) => {
+                self.fail(error);
+                0
+            }
+        }
+    }
+
+    /// Encrypts prepared frames into the buffer of a batch. A viewer for which that fails gets
+    /// nothing more.
+    pub(crate) fn encrypt_prepared(&mut self, prepared: &Prepared<'_, F>, buffer: &mut Vec<u8>) {
+        let encrypted = match &mut self.cipher {
+            None => Ok(()),
+            Some(cipher) => cipher.encrypt_into(&prepared.slices, buffer),
+        };
+        if let Err(error) = encrypted {
+            self.fail(error);
+        }
     }
 
     /// The same after the write, with its result.
@@ -170,7 +231,10 @@ impl<F: Format> Socket<F> {
             return Ok(held);
         }
         let slices = slices.get(..count).unwrap_or_default();
-        let written = self.stream.try_write_vectored(slices)?;
+        let written = match &mut self.cipher {
+            None => self.stream.try_write_vectored(slices)?,
+            Some(cipher) => cipher.try_write(&self.stream, slices)?,
+        };
         self.signal.count_write();
         Ok(self.keep_partial(frames.get(..held).unwrap_or_default(), written))
     }

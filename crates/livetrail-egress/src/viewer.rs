@@ -14,6 +14,7 @@ use tokio::{
 };
 
 use crate::{
+    cipher::Cipher,
     format::Format,
     signal::WriteSignal,
     thread::{Command, ThreadHandle},
@@ -38,6 +39,8 @@ pub struct Detached {
     /// Bytes that must be written before anything else: the rest of a partly written frame, and
     /// pending bytes.
     pub unwritten: Bytes,
+    /// The encryption of the connection. What it has pending must be written first of all.
+    pub cipher: Option<Box<Cipher>>,
     /// The error of a failed write, if any.
     pub failed: Option<io::ErrorKind>,
 }
@@ -122,9 +125,14 @@ impl<F: Format> ViewerHandle<F> {
         // Not before: if this future is dropped while the channel is full, `drop` detaches.
         self.is_detached = true;
         let playback = detached.await.ok();
+        let (unwritten, mut cipher) = self.signal.take_left();
+        if let Some(cipher) = &mut cipher {
+            cipher.hold(None);
+        }
         Detached {
             playback,
-            unwritten: self.signal.take_unwritten(),
+            unwritten,
+            cipher,
             failed: self.signal.failed(),
         }
     }

@@ -3,14 +3,16 @@
 
 use std::{
     future::poll_fn,
-    io::{ErrorKind, Read},
+    io::{ErrorKind, IoSlice, Read},
     net::TcpStream as StdStream,
     sync::Arc,
     time::Duration,
 };
 
 use bytes::Bytes;
-use livetrail_egress::{Egress, EgressConfig, Format, ViewerHandle};
+use livetrail_egress::{
+    Cipher, Egress, EgressConfig, Encrypt, Format, Output, Unsent, ViewerHandle,
+};
 use livetrail_engine::*;
 use livetrail_uring::Ring;
 use socket2::{Domain, SockRef, Socket, Type};
@@ -40,6 +42,74 @@ impl Format for Plain {
     }
 }
 
+/// Makes records whose header is their number and their length, both of 32 bits.
+struct Records {
+    number: u32,
+    key: u8,
+}
+
+impl Encrypt for Records {
+    fn encrypt(
+        &mut self,
+        plain: &[IoSlice<'_>],
+        limit: usize,
+        out: &mut Vec<u8>,
+    ) -> std::io::Result<usize> {
+        let all = plain.iter().flat_map(|part| part.iter());
+        let bytes: Vec<u8> = all.take(limit).map(|byte| byte ^ self.key).collect();
+        for record in bytes.chunks(1 << 14) {
+            out.extend(self.number.to_be_bytes());
+            out.extend((record.len() as u32).to_be_bytes());
+            out.extend(record);
+            self.number += 1;
+        }
+        Ok(bytes.len())
+    }
+
+    fn close(&mut self, out: &mut Vec<u8>) -> std::io::Result<()> {
+        out.extend(self.number.to_be_bytes());
+        out.extend([0; 4]);
+        Ok(())
+    }
+}
+
+/// The plain bytes of records, which must be whole and in order. True if the last is the end.
+fn plain_of(mut records: &[u8], key: u8) -> (Vec<u8>, bool) {
+    let (mut plain, mut number) = (Vec::new(), 0_u32);
+    while let Some((header, rest)) = records.split_first_chunk::<8>() {
+        let found = u32::from_be_bytes(header[..4].try_into().unwrap());
+        assert_eq!(found, number, "records are in order");
+        number += 1;
+        let len = u32::from_be_bytes(header[4..].try_into().unwrap()) as usize;
+        if len == 0 {
+            assert!(rest.is_empty(), "nothing follows the end");
+            return (plain, true);
+        }
+        plain.extend(rest[..len].iter().map(|byte| byte ^ key));
+        records = &rest[len..];
+    }
+    assert!(records.is_empty(), "records are whole");
+    (plain, false)
+}
+
+/// Attaches a viewer with a cipher of this key.
+async fn attach_encrypted(
+    engine: &Engine,
+    egress: &Egress<Plain>,
+    key: u8,
+) -> (StdStream, Arc<TcpStream>, ViewerHandle<Plain>) {
+    let (client, server) = narrow().await;
+    let stream = Arc::new(server);
+    let playback = engine.play(attempt()).await.unwrap();
+    let output = Output {
+        stream: stream.clone(),
+        cipher: Some(Box::new(Cipher::new(Records { number: 0, key }))),
+    };
+    let first = Bytes::from_static(b"first ");
+    let viewer = egress.attach(playback, output, first, key.is_multiple_of(2));
+    (client, stream, viewer.await.unwrap())
+}
+
 /// Makes two tests of each: with io_uring, where the system has it, and without.
 macro_rules! both_ways {
     ($($test:ident),* $(,)?) => {
@@ -64,6 +134,8 @@ both_ways!(
     who_leaves_takes_along_what_has_to_be_written_first,
     a_connection_that_breaks_frees_its_slot_and_its_session_ends,
     a_peer_that_is_gone_is_reported_and_the_others_go_on,
+    each_viewer_with_a_cipher_gets_the_same_bytes_in_records_of_its_own,
+    records_are_whole_and_in_order_although_the_viewer_is_skipped_and_leaves,
 );
 
 fn engine() -> Engine {
@@ -210,6 +282,129 @@ async fn a_frame_that_no_socket_takes_whole_is_begun_for_all_and_ended_for_each_
         assert!(read_exact(client, wanted.len() - had).await == wanted[had..]);
     }
     tasks.into_iter().for_each(|task| task.abort());
+}
+
+async fn each_viewer_with_a_cipher_gets_the_same_bytes_in_records_of_its_own(io_uring: bool) {
+    let (engine, egress) = (engine(), egress(0, io_uring));
+    let mut publication = engine.publish(attempt()).await.unwrap();
+    publication.push(frame(0, 30_000)).unwrap();
+    let (mut clients, mut handles) = (Vec::new(), Vec::new());
+    for key in 0..24 {
+        let (client, _, viewer) = attach_encrypted(&engine, &egress, key).await;
+        let plain = attach(&engine, &egress, b"first ", key % 2 == 0).await;
+        clients.push((client, plain.0));
+        handles.push(tokio::spawn(async move {
+            poll_fn(|cx| viewer.poll_full(cx)).await
+        }));
+        let viewer = plain.1;
+        handles.push(tokio::spawn(async move {
+            poll_fn(|cx| viewer.poll_full(cx)).await
+        }));
+    }
+    let mut frames = vec![(0, 30_000)];
+    for n in 1..=60 {
+        // Some are encrypted together, and some are larger than what is encrypted at once.
+        let bytes = if n == 30 {
+            200_000
+        } else {
+            50 + 97 * usize::from(n)
+        };
+        publication.push(frame(n, bytes)).unwrap();
+        frames.push((n, bytes));
+        tokio::task::yield_now().await;
+    }
+    for (key, (client, plain)) in clients.into_iter().enumerate() {
+        let key = key as u8;
+        let wanted = expected(b"first ", key.is_multiple_of(2), frames.iter().copied());
+        assert!(read_exact(plain, wanted.len()).await == wanted);
+        let read = tokio::task::spawn_blocking(move || {
+            let limit = Some(Duration::from_secs(20));
+            client.set_read_timeout(limit).unwrap();
+            let (mut records, mut plain) = (Vec::new(), 0);
+            while plain < wanted.len() {
+                let mut header = [0; 8];
+                (&client).read_exact(&mut header).unwrap();
+                let len = u32::from_be_bytes(header[4..].try_into().unwrap()) as usize;
+                let start = records.len() + 8;
+                records.extend(header);
+                records.resize(start + len, 0);
+                (&client).read_exact(&mut records[start..]).unwrap();
+                plain += len;
+            }
+            assert!(plain_of(&records, key).0 == wanted);
+        });
+        read.await.unwrap();
+    }
+    handles.into_iter().for_each(|task| task.abort());
+}
+
+async fn records_are_whole_and_in_order_although_the_viewer_is_skipped_and_leaves(io_uring: bool) {
+    let app = AppSpec::new("live").gop_cache(10).subscriber_max_lag(10);
+    let engine = Engine::builder().application(app).build().unwrap();
+    let egress = egress(0, io_uring);
+    let mut publication = engine.publish(attempt()).await.unwrap();
+    publication.push(frame(0, 100)).unwrap();
+    let (client, stream, viewer) = attach_encrypted(&engine, &egress, 7).await;
+    let quiet = engine.buffered_bytes();
+    // It reads nothing, so most frames are skipped, and what is encrypted is bounded.
+    while !viewer.is_full() {
+        publication.push(frame(0, 20_000)).unwrap();
+        tokio::task::yield_now().await;
+    }
+    for n in 0..200 {
+        publication.push(frame(n % 4, 20_000)).unwrap();
+        tokio::task::yield_now().await;
+    }
+    viewer.send(Bytes::from_static(b"bye")).await;
+    drop(publication);
+    let read = tokio::task::spawn_blocking(move || {
+        let limit = Some(Duration::from_secs(20));
+        client.set_read_timeout(limit).unwrap();
+        let mut records = Vec::new();
+        (&client).read_to_end(&mut records).unwrap();
+        records
+    });
+    let left = viewer.detach().await;
+    let mut cipher = left.cipher.unwrap();
+    let mut unwritten = Pending(left.unwritten);
+    while cipher.is_pending() || !unwritten.0.is_empty() {
+        stream.writable().await.unwrap();
+        cipher.try_write_unsent(&stream, &mut unwritten).unwrap();
+    }
+    cipher.close().unwrap();
+    cipher.close().unwrap();
+    while cipher.is_pending() {
+        stream.writable().await.unwrap();
+        cipher.flush(&stream).unwrap();
+    }
+    drop((stream, left.playback));
+    drop(egress);
+    let (plain, is_whole) = plain_of(&read.await.unwrap(), 7);
+    assert!(is_whole && plain.starts_with(b"first <1false>") && plain.ends_with(b"bye"));
+    assert!(plain.len() < 40 * 20_000, "most frames were skipped");
+    drop(cipher);
+    assert!(
+        engine.buffered_bytes() <= quiet,
+        "nothing is counted any longer"
+    );
+}
+
+/// Bytes that a connection writes.
+struct Pending(Bytes);
+
+impl Unsent for Pending {
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn fill<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        slices[0] = IoSlice::new(&self.0);
+        usize::from(!self.0.is_empty())
+    }
+
+    fn advance(&mut self, written: usize) {
+        self.0 = self.0.slice(written..);
+    }
 }
 
 async fn who_leaves_takes_along_what_has_to_be_written_first(io_uring: bool) {

@@ -74,8 +74,8 @@ pub use auth::{
 pub use auth::{SignedTokens, TokenClaims};
 pub use builder::{EngineBuilder, Limits};
 pub use bus::{
-    AttachError, Carries, Deliver, LiveBatch, LiveViewers, Placed, Shard, SharedFrame, Spread,
-    ViewerId, WireFormat,
+    AttachError, Carries, Deliver, HeldBytes, LiveBatch, LiveViewers, Placed, Shard, SharedFrame,
+    Spread, ViewerId, WireFormat,
 };
 pub use engine::Engine;
 pub use error::{Ended, Error, Result};

@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::{
-    bus::{Cursor, Found, Listener, News, SharedFrame, Stream, Writer},
+    bus::{Cursor, Found, HeldBytes, Listener, News, SharedFrame, Stream, Writer},
     error::Ended,
     event::{Reason, StreamEventKind},
     frame::{MediaFrame, MediaKind},
@@ -319,6 +319,13 @@ impl Playback {
                 return Poll::Pending;
             }
         }
+    }
+
+    /// An account of the memory budget for bytes that its owner holds for this viewer, such as
+    /// encrypted ones that its socket has not taken.
+    #[must_use]
+    pub fn held_bytes(&self) -> HeldBytes {
+        self.core().stream.held_bytes()
     }
 
     /// Notes that its owner takes nothing for a while: it is not evicted for that. The owner bounds

@@ -19,7 +19,7 @@ pub struct ClientTls {
 }
 
 impl ClientTls {
-    /// A client that trusts the authorities of the system, and those in the file `authorities` (PEM).
+    /// A client that trusts the system's authorities, and those in the file `authorities` (PEM).
     ///
     /// # Errors
     /// The file cannot be read, or has no certificate that can be used.

@@ -10,6 +10,8 @@
 //!
 //! Publishers are also refused if there are too many streams for these floors. So all streams
 //! together hold at most the limit, plus a step, a floor and a frame per stream.
+//!
+//! [`HeldBytes`] count as well: what is held for one viewer, outside of any stream's ring.
 
 use std::sync::{
     Arc,
@@ -100,6 +102,44 @@ impl Share {
     }
 }
 
+/// Bytes that are held for one viewer and that the memory budget counts
+/// ([`Limits::stream_memory`](crate::Limits::stream_memory)). Nothing is counted any more
+/// when it is dropped.
+#[derive(Debug)]
+pub struct HeldBytes {
+    budget: Arc<Budget>,
+    bytes: u64,
+}
+
+impl HeldBytes {
+    /// Sets how many bytes are held now.
+    pub fn set(&mut self, bytes: usize) {
+        let bytes = bytes as u64;
+        // Modulo 2^64: a smaller value is a negative difference.
+        let change = bytes.wrapping_sub(self.bytes);
+        if change != 0 {
+            self.budget.used_bytes.fetch_add(change, Relaxed);
+            self.bytes = bytes;
+        }
+    }
+}
+
+impl Drop for HeldBytes {
+    fn drop(&mut self) {
+        self.set(0);
+    }
+}
+
+impl Share {
+    /// An account of the same budget for what is held outside of the stream.
+    pub(crate) fn held_bytes(&self) -> HeldBytes {
+        HeldBytes {
+            budget: self.budget.clone(),
+            bytes: 0,
+        }
+    }
+}
+
 impl Drop for Share {
     fn drop(&mut self) {
         let charged = self.charged_bytes.load(Relaxed);
@@ -111,6 +151,22 @@ impl Drop for Share {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_viewers_hold_counts_until_it_is_gone() {
+        let budget = Budget::new(2 * MIB);
+        let share = budget.open();
+        let (mut one, mut other) = (share.held_bytes(), share.held_bytes());
+        one.set(1_000);
+        other.set(500);
+        one.set(200);
+        assert_eq!(budget.used_bytes(), 700);
+        drop(other);
+        one.set(2 << 20);
+        assert!(!budget.has_room());
+        drop((one, share));
+        assert_eq!(budget.used_bytes(), 0);
+    }
 
     const MIB: u64 = 1 << 20;
 

@@ -195,6 +195,11 @@ impl<T> LiveBatch<'_, T> {
         self.live.iter().map(|viewer| &viewer.state)
     }
 
+    /// The state of each viewer, in the same order, to prepare something for it.
+    pub fn states_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.live.iter_mut().map(|viewer| &mut viewer.state)
+    }
+
     /// Calls `take` for each viewer, in the order of [`states`](Self::states). It returns how many
     /// of the frames the viewer took, in order from the first.
     pub fn take(mut self, take: impl FnMut(ViewerId, &mut T) -> usize) {

@@ -20,6 +20,7 @@ mod stream;
 mod wire;
 
 pub(crate) use budget::Budget;
+pub use budget::HeldBytes;
 pub(crate) use cursor::{Cursor, Found};
 pub use deliver::{Deliver, LiveBatch, LiveViewers, ViewerId};
 pub(crate) use listener::Listener;

@@ -3,7 +3,10 @@
 
 use std::{array, collections::VecDeque, sync::Arc};
 
-use super::{budget::Share, wire::SharedFrame};
+use super::{
+    budget::{HeldBytes, Share},
+    wire::SharedFrame,
+};
 use crate::sync::{AtomicU64, Cell, Loaded, Ordering, SEGMENT_FRAMES, Slot};
 
 const SEGMENT: u64 = SEGMENT_FRAMES as u64;
@@ -79,6 +82,11 @@ fn first_of(seq: u64) -> u64 {
 }
 
 impl Ring {
+    /// An account of the memory budget for what is held for one viewer.
+    pub(super) fn held_bytes(&self) -> HeldBytes {
+        self.share.held_bytes()
+    }
+
     /// A ring of at least `capacity` frames (rounded up to a power of two).
     pub(super) fn new(capacity: usize, share: Share) -> Self {
         let capacity = capacity.max(2).next_power_of_two();

@@ -11,7 +11,7 @@ use std::{
 use arc_swap::ArcSwap;
 
 use super::{
-    budget::Share,
+    budget::{HeldBytes, Share},
     listener::Listener,
     ring::{Published, Ring, RingWriter},
     wire::SharedFrame,
@@ -140,6 +140,11 @@ impl Stream {
     /// Sequence number of the next frame.
     pub(crate) fn head(&self) -> u64 {
         self.ring.head()
+    }
+
+    /// An account of the memory budget for what is held for one viewer.
+    pub(crate) fn held_bytes(&self) -> HeldBytes {
+        self.ring.held_bytes()
     }
 
     /// When the newest frame came, by the engine's clock in microseconds.

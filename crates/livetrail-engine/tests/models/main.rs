@@ -12,6 +12,11 @@ mod bus;
 mod thread;
 
 #[path = "../../src/bus/budget.rs"]
+#[allow(
+    unreachable_pub,
+    dead_code,
+    reason = "part of it is the crate's interface"
+)]
 mod budget;
 #[path = "../../src/lease.rs"]
 mod lease;
