@@ -6,6 +6,7 @@ mod counts;
 mod deny;
 pub(crate) mod packages;
 mod platforms;
+mod programs;
 mod steps;
 
 use std::path::{Path, PathBuf};

@@ -3,12 +3,12 @@
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::{Context, Outcome, Scope, deny, packages, platforms};
+use super::{Context, Outcome, Scope, deny, packages, platforms, programs};
 use crate::workspace::BESIDE;
 use crate::{fuzz, tidy, workspace};
 
 /// The package whose tests start the server under real clients.
-const SYSTEM: &str = "system-tests";
+pub(super) const SYSTEM: &str = "system-tests";
 
 /// One check.
 #[derive(Clone, Copy)]
@@ -201,13 +201,36 @@ fn beside(context: &mut Context) -> Result<Outcome> {
 }
 
 fn unit(context: &mut Context) -> Result<Outcome> {
-    let Some(packages) = packages_of(&context.scope, false) else {
+    // With the system tests, whose programs run later: so their dependencies, those of the examples
+    // in the documentation and ours have the same features, and are built once.
+    let system_tests = matches!(context.scope, Scope::Whole);
+    let Some(mut arguments) = packages_of(&context.scope, system_tests) else {
         return Ok(Outcome::no_crate());
     };
-    let mut command = context.cargo(&["test", "--locked", "--all-targets", "--no-fail-fast"]);
-    command.args(packages);
-    tests(context, command)
+    arguments.push("--all-targets".to_owned());
+    let mut programs = programs::build(context, &arguments)?;
+    programs.retain(|program| !program.is_system_test());
+    let rank =
+        |program: &programs::Program| LONGEST.iter().position(|name| *name == program.package);
+    programs.sort_by_key(|program| rank(program).unwrap_or(LONGEST.len()));
+    run_programs(context, &programs, AT_ONCE)
 }
+
+/// The packages whose tests take the longest. They start first, so that none of them runs alone at
+/// the end.
+const LONGEST: &[&str] = &[
+    "livetrail-ledger",
+    "livetrail-index",
+    "livetrail-verify",
+    "livetrail-tlog",
+    "livetrail-vault",
+    "livetrail-trail",
+    "livetrail-audit",
+];
+
+/// How many programs of unit tests run at a time. Each of them runs as many tests as there are
+/// cores, so that no core is idle while the last test of a program runs.
+const AT_ONCE: usize = 2;
 
 fn sanitized(context: &mut Context) -> Result<Outcome> {
     let mut command = context.cargo(&["test", "--locked", "--package", "livetrail-uring", "--lib"]);
@@ -246,8 +269,8 @@ fn registry(context: &mut Context) -> Result<Outcome> {
 }
 
 fn system(context: &mut Context) -> Result<Outcome> {
-    // The tests start the server as a separate process; cargo builds no other package's binary for
-    // them. With every sink, as `binary.rs` there builds it.
+    // The tests start the server and the verifier as separate processes; cargo builds no other
+    // package's binary for them. With every sink and source, as `binary.rs` there builds them.
     let command = context.cargo(&[
         "build",
         "--locked",
@@ -258,19 +281,64 @@ fn system(context: &mut Context) -> Result<Outcome> {
     ]);
     context.must(command)?;
     let command = context.cargo(&[
-        "test",
+        "build",
         "--locked",
         "--package",
-        "system-tests",
-        "--all-targets",
-        "--no-fail-fast",
+        "livetrail-verify",
+        "--bin",
+        "livetrail-verify",
+        "--features",
+        "postgres,s3",
     ]);
-    tests(context, command)
+    context.must(command)?;
+    // As `unit` builds them, so that nothing is compiled again.
+    let mut arguments = vec!["--workspace".to_owned()];
+    let folder = context.root.join(SYSTEM).join("tests");
+    let entries = std::fs::read_dir(&folder).with_context(|| folder.display().to_string())?;
+    for entry in entries {
+        let path = entry.with_context(|| folder.display().to_string())?.path();
+        let name = path.file_stem().unwrap_or_default().to_string_lossy();
+        arguments.extend(["--test".to_owned(), name.into_owned()]);
+    }
+    let mut programs = programs::build(context, &arguments)?;
+    programs.retain(programs::Program::is_system_test);
+    for program in &mut programs {
+        if program.target == SINKS {
+            program.tests_at_once = Some(SINKS_PER_CORE * cores());
+        }
+    }
+    // One after the other: some of them measure time, or the processor time of a server.
+    run_programs(context, &programs, 1)
+}
+
+/// The tests of sinks. They wait for their servers most of the time: a test with a broker takes 3
+/// seconds of processor time and half a minute.
+const SINKS: &str = "test sinks";
+
+/// How many of them run at a time for each core.
+const SINKS_PER_CORE: usize = 2;
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Runs test programs; that no test ran at all is a failure too.
+fn run_programs(
+    context: &mut Context,
+    programs: &[programs::Program],
+    at_once: usize,
+) -> Result<Outcome> {
+    programs::run(context, programs, at_once)?;
+    counted(context)
 }
 
 /// Runs tests; that none ran at all is a failure too.
 fn tests(context: &mut Context, command: std::process::Command) -> Result<Outcome> {
     context.must(command)?;
+    counted(context)
+}
+
+fn counted(context: &Context) -> Result<Outcome> {
     ensure!(
         context.counts.total() > 0,
         "no test ran: is the runner's closing line still `test result: …`?"
