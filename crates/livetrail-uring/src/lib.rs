@@ -6,8 +6,8 @@
 //! only, as for `writev`. So callers need not know io_uring's rules about who owns a buffer, and
 //! for how long.
 //!
-//! This is the one crate of Livetrail that has unsafe code. It does not know streams, viewers or
-//! protocols.
+//! This is one of the two crates of Livetrail that have unsafe code. It does not know streams,
+//! viewers or protocols.
 //!
 //! # When the process aborts
 //!

@@ -62,7 +62,7 @@ pub(crate) fn all() -> Vec<Step> {
         ),
         step(
             "unsafe",
-            "the crate with unsafe code under AddressSanitizer",
+            "the crates with unsafe code under AddressSanitizer",
             &[],
             false,
             sanitized,
@@ -233,7 +233,10 @@ const LONGEST: &[&str] = &[
 const AT_ONCE: usize = 2;
 
 fn sanitized(context: &mut Context) -> Result<Outcome> {
-    let mut command = context.cargo(&["test", "--locked", "--package", "livetrail-uring", "--lib"]);
+    let mut command = context.cargo(&["test", "--locked", "--lib"]);
+    for name in tidy::UNSAFE {
+        command.args(["--package", name]);
+    }
     // Naming the host as the target keeps the flag away from build scripts and macros; a folder of
     // its own keeps the rest warm.
     command.arg("--target").arg(fuzz::host()?);

@@ -19,6 +19,7 @@ use anyhow::{Context as _, Result};
 
 use crate::process::{read, say};
 use crate::{prose, workspace};
+pub(crate) use crates::UNSAFE;
 use graph::Graph;
 
 /// One place where a rule is not kept.

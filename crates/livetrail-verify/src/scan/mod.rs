@@ -3,17 +3,17 @@
 
 pub(crate) mod bundles;
 pub(crate) mod entry;
+pub(crate) mod hashes;
 pub(crate) mod leftovers;
 pub(crate) mod tree;
 #[cfg(feature = "host")]
 mod workers;
 
-use livetrail_tlog::{
-    Bundle, Hash, MAX_ENTRY_BYTES, TILE_WIDTH, Tile, leaf_hash, parse_bundle, tree_root,
-};
+use livetrail_tlog::{Bundle, Hash, MAX_ENTRY_BYTES, TILE_WIDTH, Tile, parse_bundle};
 
 use crate::finding::{Class, Finding};
 use crate::scan::entry::Records;
+use crate::scan::hashes::{leaf_hashes, root};
 use crate::sources::{Source, SourceError};
 
 /// The maximum number of bytes of a bundle: 256 entries with their lengths.
@@ -153,7 +153,7 @@ pub(crate) fn scan(
             (entries.hashes, root)
         }
         (None, Some(tile)) => {
-            let root = bundle.is_full().then(|| tree_root(&tile));
+            let root = bundle.is_full().then(|| root(&tile));
             (tile, root)
         }
         (None, None) => {
@@ -177,7 +177,7 @@ struct Entries {
 
 impl Entries {
     fn full_root(&self) -> Option<Hash> {
-        (self.hashes.len() == usize::from(TILE_WIDTH)).then(|| tree_root(&self.hashes))
+        (self.hashes.len() == usize::from(TILE_WIDTH)).then(|| root(&self.hashes))
     }
 }
 
@@ -245,9 +245,8 @@ fn entry_hashes(
         }
     };
     entries.truncate(usize::from(bundle.width()));
-    let mut hashes = Vec::with_capacity(entries.len());
+    let hashes = leaf_hashes(&entries);
     for (index, entry) in (first..).zip(&entries) {
-        hashes.push(leaf_hash(entry));
         if let Err(error) = scanned.records.push(entry) {
             scanned.findings.push(
                 Finding::failure(Class::Record, format!("not a record: {error}"))
@@ -276,7 +275,7 @@ fn disagreement(
         return (entries, None);
     }
     let above = hash_above(source, scanned.bundle, size);
-    let (of_entries, of_tile) = (tree_root(&entries), tree_root(&tile));
+    let (of_entries, of_tile) = (root(&entries), root(&tile));
     let finding = scanned.disagreement(at, above == Some(of_entries));
     scanned.findings.push(finding);
     if above == Some(of_tile) {

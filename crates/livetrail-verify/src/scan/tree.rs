@@ -1,9 +1,9 @@
 //! The tree above the bundles: computes its roots, and compares its tiles from level 1 up.
 
-use livetrail_tlog::{Frontier, Hash, TILE_WIDTH, Tile, TileBuilder, TreeHead, tree_root};
+use livetrail_tlog::{Frontier, Hash, TILE_WIDTH, Tile, TileBuilder, TreeHead};
 
 use crate::finding::{Class, Finding, Findings};
-use crate::scan::{Fetched, get_tile};
+use crate::scan::{Fetched, get_tile, hashes};
 use crate::sources::Source;
 
 /// The roots of full bundles are the leaves of a tree: level 1 of the log is its level 0.
@@ -50,7 +50,7 @@ impl<'a> Tree<'a> {
             self.rest = hashes;
             return;
         }
-        let root = root.unwrap_or_else(|| tree_root(&hashes));
+        let root = root.unwrap_or_else(|| hashes::root(&hashes));
         let mut full: Vec<(Tile, Vec<Hash>)> = Vec::new();
         // A tree of 2^64 bundles cannot have been read.
         let _ = self
