@@ -1,6 +1,6 @@
 //! Converts the engine's events to records.
 
-use livetrail_engine::{PeerSource, SessionContext, SessionTotals, StreamEventKind};
+use livetrail_engine::{PeerSource, SessionContext, StreamEventKind};
 use livetrail_record::{
     ActionClass, AuditAction, AuditRecord, Extra, Outcome, Personal, Reason, SessionKind,
     SessionRole, Value, encode_canonical, parse_canonical,
@@ -8,6 +8,7 @@ use livetrail_record::{
 
 use super::intake::Part;
 use super::refusals::Refused;
+use super::transition::Transition;
 
 /// A record with more bytes of text than this is checked for its size as an entry.
 const SURELY_FITS_BYTES: usize = 8_192;
@@ -22,11 +23,16 @@ const SHORT_TEXT_BYTES: usize = 64;
 const CUT_TEXT_BYTES: usize = 1_024;
 
 /// The record of a transition, without the fields that the worker adds to every record.
-pub(crate) fn record_of(kind: &StreamEventKind, context: &SessionContext) -> AuditRecord {
-    let action = action_of(kind).unwrap_or_else(|| AuditAction::Event(kind.label().to_owned()));
-    let mut record = AuditRecord::new(action, context.key.app.as_str());
-    // This fills the record field by field and in place. A record is half a kilobyte, and to move
-    // it costs more than to fill it.
+pub(crate) fn record_of(transition: &Transition, context: &SessionContext) -> AuditRecord {
+    let mut record = AuditRecord::new(action_of(transition), context.key.app.as_str());
+    fill(&mut record, transition, context);
+    record
+}
+
+/// Fills a new record in place. A record is half a kilobyte, and to move it costs more than to fill
+/// it.
+pub(crate) fn fill(record: &mut AuditRecord, transition: &Transition, context: &SessionContext) {
+    record.session = Some(context.session.as_uuid());
     record.stream = Some(context.key.stream_id.as_str().to_owned());
     record.protocol = Some(context.protocol.to_owned());
     record.principal = context.principal.as_deref().map(Into::into);
@@ -35,40 +41,39 @@ pub(crate) fn record_of(kind: &StreamEventKind, context: &SessionContext) -> Aud
         0 => Personal::from(peer.ip().to_string()),
         _ => peer.into(),
     });
-    match kind {
-        StreamEventKind::PublishStarted | StreamEventKind::PlayStarted => {
+    match transition {
+        Transition::PublishStarted | Transition::PlayStarted => {
             record.outcome = Some(Outcome::Success);
             record.user_agent = context.user_agent.as_deref().map(Into::into);
             add_proxy(&mut record.extra, context);
         }
-        StreamEventKind::PublishEnded {
+        Transition::Ended {
             reason,
-            totals,
-            detail,
-        }
-        | StreamEventKind::PlayEnded {
-            reason,
-            totals,
+            bytes,
+            frames,
+            dropped_frames,
+            millis_and_publish,
             detail,
         } => {
-            end(&mut record, reason, totals);
+            end(record, reason);
+            record.bytes = Some(*bytes);
+            record.frames = Some(*frames);
+            record.dropped_frames = Some(*dropped_frames);
+            record.duration_ms = Some(millis_and_publish >> 1);
             record.detail = detail.as_ref().map(|detail| detail.as_str().into());
         }
-        StreamEventKind::PublishDenied { reason, detail }
-        | StreamEventKind::PlayDenied { reason, detail } => {
+        Transition::Denied { reason, detail, .. } => {
             record.detail = detail.as_ref().map(|detail| detail.as_str().into());
             record.outcome = Some(Outcome::Denied);
             record.reason = Some(reason.clone());
             record.user_agent = context.user_agent.as_deref().map(Into::into);
             add_proxy(&mut record.extra, context);
         }
-        StreamEventKind::SubscriberEvicted { lag: count }
-        | StreamEventKind::SubscriberLagged { skipped: count }
-        | StreamEventKind::RateLimited { count } => record.count = Some(*count),
-        StreamEventKind::StreamReaped { idle } => {
-            record.duration_ms = u64::try_from(idle.as_millis()).ok();
-        }
-        StreamEventKind::GopTruncated {
+        Transition::Evicted { lag: count }
+        | Transition::Lagged { skipped: count }
+        | Transition::RateLimited { count } => record.count = Some(*count),
+        Transition::Reaped { idle } => record.duration_ms = u64::try_from(idle.as_millis()).ok(),
+        Transition::Truncated {
             frames,
             bytes,
             count,
@@ -77,9 +82,8 @@ pub(crate) fn record_of(kind: &StreamEventKind, context: &SessionContext) -> Aud
             record.bytes = Some(*bytes);
             record.count = Some(*count);
         }
-        _ => {}
+        Transition::Other(_) => {}
     }
-    record
 }
 
 /// Adds how the client's address is known, unless it is the socket's peer: to the first record of a
@@ -128,22 +132,30 @@ pub(crate) fn part_of(action: &AuditAction) -> Part {
 }
 
 /// The action of a transition. A transition without an action of its own becomes a free-form event.
-pub(crate) const fn action_of(kind: &StreamEventKind) -> Option<AuditAction> {
-    Some(match kind {
-        StreamEventKind::PublishStarted => AuditAction::PublishStarted,
-        StreamEventKind::PublishEnded { .. } => AuditAction::PublishEnded,
-        StreamEventKind::PublishDenied { .. } => AuditAction::PublishDenied,
-        StreamEventKind::PlayStarted => AuditAction::PlayStarted,
-        StreamEventKind::PlayEnded { .. } => AuditAction::PlayEnded,
-        StreamEventKind::PlayDenied { .. } => AuditAction::PlayDenied,
-        StreamEventKind::SubscriberEvicted { .. } => AuditAction::SubscriberEvicted,
-        StreamEventKind::RateLimited { .. } => AuditAction::RateLimited,
-        StreamEventKind::StreamReaped { .. } => AuditAction::StreamReaped,
-        _ => return None,
+pub(crate) fn action_of(transition: &Transition) -> AuditAction {
+    own_action_of(transition)
+        .unwrap_or_else(|| AuditAction::Event(transition.kind().label().to_owned()))
+}
+
+/// The action of a transition, if it has one of its own.
+pub(crate) fn own_action_of(transition: &Transition) -> Option<AuditAction> {
+    Some(match transition {
+        Transition::PublishStarted => AuditAction::PublishStarted,
+        Transition::PlayStarted => AuditAction::PlayStarted,
+        Transition::Ended { .. } if transition.is_publish() => AuditAction::PublishEnded,
+        Transition::Ended { .. } => AuditAction::PlayEnded,
+        Transition::Denied { publish: true, .. } => AuditAction::PublishDenied,
+        Transition::Denied { .. } => AuditAction::PlayDenied,
+        Transition::Evicted { .. } => AuditAction::SubscriberEvicted,
+        Transition::RateLimited { .. } => AuditAction::RateLimited,
+        Transition::Reaped { .. } => AuditAction::StreamReaped,
+        Transition::Lagged { .. } | Transition::Truncated { .. } | Transition::Other(_) => {
+            return None;
+        }
     })
 }
 
-fn end(record: &mut AuditRecord, reason: &Reason, totals: &SessionTotals) {
+fn end(record: &mut AuditRecord, reason: &Reason) {
     let reason = match reason {
         // Only the boot after a crash may use this reason.
         Reason::ServerCrash => Reason::InternalError,
@@ -155,10 +167,6 @@ fn end(record: &mut AuditRecord, reason: &Reason, totals: &SessionTotals) {
         Outcome::Success
     });
     record.reason = Some(reason);
-    record.bytes = Some(totals.bytes);
-    record.frames = Some(totals.frames);
-    record.dropped_frames = Some(totals.dropped_frames);
-    record.duration_ms = u64::try_from(totals.duration.as_millis()).ok();
 }
 
 /// Makes sure that the record fits into an entry; truncates its texts if necessary. A number that
@@ -204,6 +212,8 @@ fn shortened(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use livetrail_engine::SessionTotals;
+
     use super::*;
 
     fn bounded(mut record: AuditRecord) -> AuditRecord {
@@ -293,7 +303,7 @@ mod tests {
             Kind::RateLimited { count: 1 },
             Kind::StreamReaped { idle },
         ] {
-            let action = action_of(&kind).unwrap();
+            let action = action_of(&Transition::of(&kind));
             assert_eq!(action.label(), kind.label());
             assert_eq!(part_of_event(&kind), part_of(&action), "{kind:?}");
         }

@@ -472,7 +472,7 @@ fn kind_of(what: &What) -> LossKind {
     match what {
         // A transition without an action of its own becomes a free-form event.
         What::Transition { kind, .. } => {
-            convert::action_of(&kind.kind()).map_or(LossKind::Event, |action| LossKind::of(&action))
+            convert::own_action_of(kind).map_or(LossKind::Event, |action| LossKind::of(&action))
         }
         What::Record(record) => LossKind::of(&record.action),
     }

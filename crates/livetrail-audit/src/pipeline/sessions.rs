@@ -1,10 +1,10 @@
 //! The sessions without their last record, as the worker knows them.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use livetrail_engine::SessionContext;
-use livetrail_record::{AuditAction, AuditRecord};
+use livetrail_record::{AuditAction, AuditRecord, UuidMap};
 use uuid::Uuid;
 
 /// The source of a session's app and stream.
@@ -28,7 +28,7 @@ struct Open {
 /// ends that wait or were dropped since the last sweep.
 #[derive(Debug, Default)]
 pub(crate) struct Sessions {
-    open: HashMap<Uuid, Open>,
+    open: UuidMap<Open>,
     /// The dropped ends without an inferred record, of publishers and of viewers.
     lost_ends: [u64; 2],
     /// The sessions whose last record the sink did not accept.

@@ -166,6 +166,11 @@ impl Transition {
         }
     }
 
+    /// Whether it is the end of a publisher's session.
+    pub(crate) fn is_publish(&self) -> bool {
+        matches!(self, Self::Ended { millis_and_publish, .. } if millis_and_publish & 1 == 1)
+    }
+
     /// The refused action and the reason, if it is a refusal.
     pub(crate) fn refusal(&self) -> Option<(Refused, &str)> {
         match self {

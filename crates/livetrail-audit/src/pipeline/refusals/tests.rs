@@ -8,6 +8,7 @@ use livetrail_engine::{
 use livetrail_record::AuditAction;
 
 use super::*;
+use crate::pipeline::convert;
 use crate::pipeline::intake::What;
 use crate::pipeline::transition::Transition;
 
@@ -49,7 +50,7 @@ impl Bench {
                 context: Arc::clone(&event.context),
             },
         };
-        let in_full = || crate::pipeline::convert::record_of(&event.kind, &event.context);
+        let in_full = || convert::record_of(&Transition::of(&event.kind), &event.context);
         let found = self.refusals.refused(&offered, self.now, in_full);
         self.written.extend(found.map(|found| found.record));
     }

@@ -8,8 +8,7 @@ use livetrail_record::{AuditAction, AuditRecord};
 use super::records::crash_closure;
 use super::send::Role;
 use super::sleep::LONGEST_SLEEP;
-use super::{LAST_REPORTS, MAX_BATCH, Worker};
-use crate::pipeline::convert;
+use super::{LAST_REPORTS, Worker};
 use crate::pipeline::sync::Ordering;
 
 /// The first pause after the sink panicked at the first records of a boot. It doubles each time.
@@ -117,16 +116,10 @@ impl Worker {
         self.push(seq, record, role, true);
     }
 
-    pub(super) fn push(&mut self, seq: u64, mut record: AuditRecord, role: Role, own: bool) {
-        if self.batch.len() >= MAX_BATCH {
-            self.write();
-        }
-        record.node.clone_from(&self.config.node);
-        record.boot = Some(self.boot);
-        record.seq = Some(seq);
-        record.nonce = self.nonces.next();
-        convert::bound(&mut record);
-        self.batch.push(seq, record, role, own);
+    fn push(&mut self, seq: u64, record: AuditRecord, role: Role, own: bool) {
+        self.make_room();
+        self.batch.append(record);
+        self.complete(seq, role, own);
     }
 
     pub(super) fn number_after_seal(&mut self) -> u64 {

@@ -1,8 +1,9 @@
 //! Records for which the sink has no space now.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
+use livetrail_record::UuidMap;
 use uuid::Uuid;
 
 use crate::pipeline::intake::Offered;
@@ -13,7 +14,7 @@ use crate::pipeline::intake::Offered;
 pub(super) struct Parked {
     offers: VecDeque<Offered>,
     /// The sessions of these records, and the number of records of each.
-    sessions: HashMap<Uuid, usize>,
+    sessions: UuidMap<usize>,
     capacity: usize,
     since: Duration,
 }
@@ -22,7 +23,7 @@ impl Parked {
     pub(super) fn with_capacity(capacity: usize) -> Self {
         Self {
             offers: VecDeque::new(),
-            sessions: HashMap::new(),
+            sessions: UuidMap::default(),
             capacity,
             since: Duration::ZERO,
         }

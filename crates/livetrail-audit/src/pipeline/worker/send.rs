@@ -1,12 +1,14 @@
 //! Passes records to the sink, and evaluates the sink's answer.
 
-use livetrail_record::{AuditRecord, LossKind};
+use livetrail_engine::AppName;
+use livetrail_record::{AuditAction, AuditRecord, LossKind};
 use uuid::Uuid;
 
 use super::call::Called;
 use super::timers::SHED_REPORT_INTERVAL;
 use super::{MAX_BATCH, Worker};
 use crate::error::SinkError;
+use crate::pipeline::convert;
 use crate::pipeline::loss::Loss;
 use crate::pipeline::shared::Ask;
 use crate::pipeline::sync::Ordering;
@@ -53,15 +55,15 @@ impl Batch {
         self.records.len()
     }
 
-    pub(super) fn push(&mut self, seq: u64, record: AuditRecord, role: Role, own: bool) {
-        self.entries.push(Entry {
-            seq,
-            ts_ms: record.ts_ms,
-            kind: LossKind::of(&record.action),
-            role,
-            own,
-        });
-        self.records.push(record);
+    /// Adds a record without other fields. The caller fills it in place, and completes it with
+    /// [`Worker::complete`].
+    pub(super) fn add(&mut self, action: AuditAction, app: &AppName) -> &mut AuditRecord {
+        self.append(AuditRecord::new(action, app.as_str()))
+    }
+
+    /// Adds a record, which the caller completes with [`Worker::complete`].
+    pub(super) fn append(&mut self, record: AuditRecord) -> &mut AuditRecord {
+        self.records.push_mut(record)
     }
 
     fn clear(&mut self) {
@@ -88,19 +90,50 @@ impl NotTaken {
 }
 
 impl Worker {
+    /// Makes sure that the batch has space for a record.
+    pub(super) fn make_room(&mut self) {
+        if self.batch.len() >= MAX_BATCH {
+            self.write();
+        }
+    }
+
+    /// Adds to the last record of the batch the fields that every record has, and what the worker
+    /// does after the sink accepted it.
+    pub(super) fn complete(&mut self, seq: u64, role: Role, own: bool) {
+        let Some(record) = self.batch.records.last_mut() else {
+            debug_assert!(false, "the record was added before");
+            return;
+        };
+        record.node.clone_from(&self.config.node);
+        record.boot = Some(self.boot);
+        record.seq = Some(seq);
+        record.nonce = self.nonces.next();
+        convert::bound(record);
+        self.batch.entries.push(Entry {
+            seq,
+            ts_ms: record.ts_ms,
+            kind: LossKind::of(&record.action),
+            role,
+            own,
+        });
+    }
+
     /// Passes the batch to the sink.
     pub(super) fn write(&mut self) {
         if self.batch.records.is_empty() || self.shared.abort.load(Ordering::Acquire) {
             self.batch.clear();
             return;
         }
-        let Batch { records, entries } = std::mem::take(&mut self.batch);
-        self.batch.records.reserve(MAX_BATCH);
+        let records = Vec::with_capacity(MAX_BATCH);
+        let records = std::mem::replace(&mut self.batch.records, records);
         let not_taken = match self.sink.write_batch(records) {
             Called::Done(()) => NotTaken::None,
             // It is not known which records the sink has accepted, and nobody needs to know any
             // longer.
-            Called::GivenUp => return,
+            Called::GivenUp => {
+                self.batch.clear();
+                return;
+            }
             Called::Panicked(writes) => {
                 self.shared.set_trouble(Some(SinkError::Panicked));
                 self.panicked = true;
@@ -112,17 +145,24 @@ impl Worker {
         if matches!(not_taken, NotTaken::None) && std::mem::take(&mut self.panicked) {
             self.shared.set_trouble(None);
         }
-        let mut written = 0;
-        for (at, entry) in entries.into_iter().enumerate() {
+        let mut entries = std::mem::take(&mut self.batch.entries);
+        let (mut written, mut offers) = (0, 0);
+        for (at, entry) in entries.drain(..).enumerate() {
             if not_taken.has(at) {
                 self.not_taken(entry);
             } else {
                 written += 1;
+                offers += u64::from(!entry.own);
                 self.taken(entry);
             }
         }
+        debug_assert!(self.batch.entries.is_empty(), "nothing was added meanwhile");
+        // It keeps its capacity.
+        self.batch.entries = entries;
         self.unsynced |= written > 0;
         self.shared.written.fetch_add(written, Ordering::Relaxed);
+        let taken = &self.shared.published.taken_offers;
+        taken.fetch_add(offers, Ordering::Relaxed);
     }
 
     fn taken(&mut self, entry: Entry) {
@@ -137,8 +177,6 @@ impl Worker {
                 published.taken_offers.fetch_add(offers, Ordering::Relaxed);
             }
         }
-        let taken = &self.shared.published.taken_offers;
-        taken.fetch_add(u64::from(!entry.own), Ordering::Relaxed);
         self.account.arrived(entry.seq);
     }
 

@@ -173,32 +173,32 @@ impl Worker {
                 self.lose(&late);
             }
         }
-        let (seq, ts_ms, mono_ms) = (offered.seq, offered.ts_ms, offered.mono_ms);
-        let (mut record, context) = match offered.what {
+        self.make_room();
+        let (record, context) = match offered.what {
             What::Transition { kind, context } => {
-                let mut record = convert::record_of(&kind.kind(), &context);
-                record.session = Some(context.session.as_uuid());
-                record.ts_ms = ts_ms;
-                record.mono_ms = Some(mono_ms);
+                let record = self.batch.add(convert::action_of(&kind), &context.key.app);
+                convert::fill(record, &kind, &context);
+                record.ts_ms = offered.ts_ms;
+                record.mono_ms = Some(offered.mono_ms);
                 (record, Some(context))
             }
-            What::Record(record) => (self.shared.intake.unbox(record), None),
+            What::Record(record) => (self.batch.append(self.shared.intake.unbox(record)), None),
         };
         let role = match (part, session) {
             (Part::Begin { .. }, Some(session)) => {
                 let peer = match &context {
                     Some(context) => context.peer.map(|peer| peer.ip()),
-                    None => peer_of(&record),
+                    None => peer_of(record),
                 };
                 let now = self.shared.clock.monotonic();
                 record.refused_before = self.refusals.admitted(peer, now);
-                self.sessions.begin(&record, context);
+                self.sessions.begin(record, context);
                 Role::Begin(session)
             }
             (Part::End, Some(session)) => Role::End(session),
             _ => Role::Plain,
         };
-        self.push(seq, record, role, false);
+        self.complete(offered.seq, role, false);
     }
 
     // ---- Refusals ----
@@ -207,11 +207,7 @@ impl Worker {
         let now = self.shared.clock.monotonic();
         let in_full = || {
             let mut record = match &offered.what {
-                What::Transition { kind, context } => {
-                    let mut record = convert::record_of(&kind.kind(), context);
-                    record.session = Some(context.session.as_uuid());
-                    record
-                }
+                What::Transition { kind, context } => convert::record_of(kind, context),
                 What::Record(record) => AuditRecord::clone(record),
             };
             record.ts_ms = offered.ts_ms;
