@@ -248,7 +248,7 @@ mod tests {
             Some(Value::Text(text)) => text.clone(),
             _ => String::new(),
         };
-        let plain = bounded(record_of(&StreamEventKind::PlayStarted, &context));
+        let plain = bounded(record_of(&Transition::PlayStarted, &context));
         assert!(plain.extra.is_empty());
         assert_eq!(plain.peer.unwrap().expose(), "203.0.113.7");
         context.via = Some("10.0.0.1".parse().unwrap());
@@ -258,7 +258,7 @@ mod tests {
             detail: None,
         };
         for kind in [StreamEventKind::PlayStarted, denied] {
-            let record = bounded(record_of(&kind, &context));
+            let record = bounded(record_of(&Transition::of(&kind), &context));
             assert_eq!(text(&record, "via"), "10.0.0.1");
             assert_eq!(text(&record, "peer_source"), "proxy_v2");
             assert!(encode_canonical(&record).is_ok());
@@ -268,7 +268,11 @@ mod tests {
             totals: SessionTotals::default(),
             detail: None,
         };
-        assert!(record_of(&ended, &context).extra.is_empty());
+        assert!(
+            record_of(&Transition::of(&ended), &context)
+                .extra
+                .is_empty()
+        );
     }
 
     #[test]
