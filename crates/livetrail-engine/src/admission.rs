@@ -345,6 +345,7 @@ impl Inner {
         let mut pending = Pending::new(self, role, &attempt);
         pending.lease = lease;
         attempt.key = pending.context.key.clone();
+        attempt.session = Some(pending.context.session);
         match self.decide(&mut pending, role, &attempt).await {
             Ok(core) => {
                 pending.judged = true;

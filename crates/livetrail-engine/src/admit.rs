@@ -51,6 +51,13 @@ impl fmt::Debug for Secret {
 pub struct Credentials {
     /// A stream key or a signed token, as the authenticators understand it.
     pub token: Option<Secret>,
+    /// The name of a user.
+    pub user: Option<Secret>,
+    /// The user's password.
+    pub password: Option<Secret>,
+    /// The query of the stream's address as the client sent it, with the secrets in it. For
+    /// authenticators that ask a service with rules of its own.
+    pub query: Option<Secret>,
 }
 
 impl Credentials {
@@ -65,7 +72,23 @@ impl Credentials {
     pub fn token(text: impl Into<Box<str>>) -> Self {
         Self {
             token: Some(Secret::new(text)),
+            ..Self::default()
         }
+    }
+
+    /// Sets the name of a user and the password.
+    #[must_use]
+    pub fn user(mut self, name: Secret, password: Option<Secret>) -> Self {
+        self.user = Some(name);
+        self.password = password;
+        self
+    }
+
+    /// Sets the query of the stream's address.
+    #[must_use]
+    pub fn query(mut self, query: Secret) -> Self {
+        self.query = Some(query);
+        self
     }
 }
 
@@ -88,6 +111,9 @@ pub struct Attempt {
     /// The name of the client's program, up to 4,096 bytes, with control characters replaced. 255
     /// bytes of it are recorded.
     pub user_agent: Option<Arc<str>>,
+    /// The session that the attempt becomes, or under which it is refused. The engine sets it
+    /// before it asks the authenticators.
+    pub session: Option<SessionId>,
 }
 
 impl Attempt {
@@ -102,6 +128,7 @@ impl Attempt {
             via: None,
             peer_source: PeerSource::Socket,
             user_agent: None,
+            session: None,
         }
     }
 

@@ -1,8 +1,10 @@
 //! Applications: named groups of streams with common settings.
 
-use std::time::Duration;
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use crate::{bus::MAX_RING_FRAMES, error::Error, identity::AppName, limit::IngressLimit};
+use crate::{
+    bus::MAX_RING_FRAMES, error::Error, identity::AppName, limit::IngressLimit, pattern::AppPattern,
+};
 
 /// What the engine does with a publish for a stream that has a publisher.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -50,8 +52,14 @@ pub struct AppSettings {
     pub ingress: IngressLimit,
     /// See [`AppSpec::max_publishers`].
     pub max_publishers: usize,
+    /// See [`AppSpec::max_viewers`].
+    pub max_viewers: usize,
+    /// See [`AppSpec::max_instances`].
+    pub max_instances: usize,
     /// See [`AppSpec::wait_for_publisher`].
     pub wait_for_publisher: Duration,
+    /// The pattern of names, if these are the settings of several applications.
+    pub pattern: Option<AppPattern>,
 }
 
 impl Default for AppSettings {
@@ -66,7 +74,10 @@ impl Default for AppSettings {
             duplicate_publisher: DuplicatePublisher::default(),
             ingress: IngressLimit::default(),
             max_publishers: 0,
+            max_viewers: 0,
+            max_instances: 1_000,
             wait_for_publisher: Duration::ZERO,
+            pattern: None,
         }
     }
 }
@@ -111,7 +122,10 @@ impl AppSettings {
 }
 
 impl AppSpec {
-    /// An application with default settings; the name is checked when the engine is built.
+    /// An application with default settings; the name is checked when the engine is built. A name
+    /// that ends with `*`, such as `tenant-*`, is a pattern ([`AppPattern`]): each application
+    /// whose name begins so has these settings, unless it has its own, or a longer pattern covers
+    /// it.
     #[must_use]
     pub fn new(name: impl Into<String>) -> Self {
         Self {
@@ -194,6 +208,21 @@ impl AppSpec {
         self
     }
 
+    /// Sets the maximum number of viewers at once in this application (0); 0 is no limit.
+    #[must_use]
+    pub fn max_viewers(mut self, n: usize) -> Self {
+        self.settings.max_viewers = n;
+        self
+    }
+
+    /// Sets the maximum number of applications with a session at once that this pattern may stand
+    /// for (1,000). Beyond it another name is refused (`limit_reached`). For a pattern alone.
+    #[must_use]
+    pub fn max_instances(mut self, n: usize) -> Self {
+        self.settings.max_instances = n;
+        self
+    }
+
     /// Sets how long viewers wait for a publisher, both for the first one and while one reconnects
     /// (zero: they do not wait). Their sessions continue with the new publisher's configurations
     /// and frames.
@@ -216,12 +245,61 @@ impl AppSpec {
             });
         }
         match AppName::new(&self.name) {
-            Ok(name) => Ok((name, self.settings)),
+            Ok(name) => {
+                let pattern = AppPattern::from(&name);
+                self.settings.pattern = pattern.is_open().then_some(pattern);
+                Ok((name, self.settings))
+            }
             Err(source) => Err(Error::AppName {
                 name: self.name,
                 source,
             }),
         }
+    }
+}
+
+/// The applications of an engine.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Apps {
+    /// By name, or by the text of a pattern.
+    pub(crate) named: HashMap<AppName, Arc<AppSettings>>,
+    /// Those of a pattern, the longest first.
+    patterns: Vec<Arc<AppSettings>>,
+}
+
+impl Apps {
+    /// Adds an application. False if its name is there already.
+    pub(crate) fn add(&mut self, name: AppName, settings: Arc<AppSettings>) -> bool {
+        if self.named.contains_key(&name) {
+            return false;
+        }
+        self.named.insert(name, settings);
+        self.sort();
+        true
+    }
+
+    /// Removes an application, or a pattern.
+    pub(crate) fn remove(&mut self, name: &AppName) {
+        self.named.remove(name);
+        self.sort();
+    }
+
+    /// The settings of an application: its own, or those of the longest pattern that covers it.
+    pub(crate) fn get(&self, name: &AppName) -> Option<&Arc<AppSettings>> {
+        let covers = |settings: &&Arc<AppSettings>| {
+            let pattern = settings.pattern.as_ref();
+            pattern.is_some_and(|pattern| pattern.covers(name))
+        };
+        let own = self.named.get(name);
+        own.or_else(|| self.patterns.iter().find(covers))
+    }
+
+    fn sort(&mut self) {
+        let all = self.named.values();
+        self.patterns = all.filter(|app| app.pattern.is_some()).cloned().collect();
+        let length = |app: &Arc<AppSettings>| app.pattern.as_ref().map(|p| p.as_str().len());
+        self.patterns
+            .sort_by_key(|app| std::cmp::Reverse(length(app)));
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::{
     borrow::Cow,
-    collections::HashMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
@@ -18,7 +17,7 @@ use crate::Observer;
 use crate::{
     Clock,
     admit::{Attempt, Denied, Gate},
-    app::{AppSettings, AppSpec},
+    app::{AppSettings, AppSpec, Apps},
     attempts::{Attempts, SHORT},
     auth::Authenticator,
     builder::{EngineBuilder, Limits},
@@ -44,8 +43,6 @@ use crate::{
 pub struct Engine {
     pub(crate) inner: Arc<Inner>,
 }
-
-pub(crate) type Apps = HashMap<AppName, Arc<AppSettings>>;
 
 /// The state that all handles and sessions of an engine share.
 pub(crate) struct Inner {
@@ -299,11 +296,12 @@ impl Engine {
         self.inner.limits.store(Arc::new(limits));
     }
 
-    /// The applications and their settings, sorted by name.
+    /// The applications and their settings, sorted by name. A pattern is one of them.
     #[must_use]
     pub fn applications(&self) -> Vec<(AppName, Arc<AppSettings>)> {
         let apps = self.inner.apps.load();
-        let mut all: Vec<_> = apps.iter().map(|(n, s)| (n.clone(), s.clone())).collect();
+        let all = apps.named.iter();
+        let mut all: Vec<_> = all.map(|(n, s)| (n.clone(), s.clone())).collect();
         all.sort_by(|a, b| a.0.cmp(&b.0));
         all
     }
@@ -329,10 +327,10 @@ impl Engine {
         let settings = Arc::new(settings);
         let before = self.inner.apps.rcu(|apps| {
             let mut apps = Apps::clone(apps);
-            apps.entry(name.clone()).or_insert_with(|| settings.clone());
+            apps.add(name.clone(), settings.clone());
             apps
         });
-        match before.contains_key(&name) {
+        match before.named.contains_key(&name) {
             true => Err(Error::DuplicateApp { name }),
             false => Ok(()),
         }
@@ -346,7 +344,7 @@ impl Engine {
             apps.remove(name);
             apps
         });
-        before.contains_key(name)
+        before.named.contains_key(name)
     }
 
     /// Sets new applications. Existing sessions keep the settings with which they started.
@@ -367,10 +365,10 @@ impl Engine {
 }
 
 pub(crate) fn check_apps(specs: impl IntoIterator<Item = AppSpec>) -> Result<Apps> {
-    let mut apps = Apps::new();
+    let mut apps = Apps::default();
     for spec in specs {
         let (name, settings) = spec.check()?;
-        if apps.insert(name.clone(), Arc::new(settings)).is_some() {
+        if !apps.add(name.clone(), Arc::new(settings)) {
             return Err(Error::DuplicateApp { name });
         }
     }

@@ -45,6 +45,7 @@ mod limit;
 pub mod log;
 mod observe;
 mod outbox;
+mod pattern;
 mod progress;
 mod qos;
 mod registry;
@@ -67,11 +68,11 @@ pub use admit::{Attempt, Credentials, Denied, Gate, Secret};
 pub use app::{AppSettings, AppSpec, DuplicatePublisher};
 pub use attempts::Rate;
 pub use auth::{
-    Admission, AdmissionLimits, AllowAll, Authenticator, Chain, Grant, IpRules, StaticKey,
-    StaticKeys, Verdict,
+    Admission, AdmissionLimits, AllowAll, Authenticator, Chain, ForApplications, Grant, IpRules,
+    StaticKey, StaticKeys, Verdict,
 };
 #[cfg(feature = "tokens")]
-pub use auth::{SignedTokens, TokenClaims};
+pub use auth::{NumericDate, SignedTokens, TokenClaims, UntrustedToken};
 pub use builder::{EngineBuilder, Limits};
 pub use bus::{
     AttachError, Carries, Deliver, HeldBytes, LiveBatch, LiveViewers, Placed, Shard, SharedFrame,
@@ -92,6 +93,7 @@ pub use keyframes::KeyframeRequests;
 pub use limit::IngressLimit;
 pub use livetrail_clock::{Clock, ManualClock, SystemClock};
 pub use observe::Observer;
+pub use pattern::AppPattern;
 pub use qos::QosSnapshot;
 pub use relay::{RelaySide, Relayed, relay};
 pub use session::{EndSignal, Playback, Publication, Pushed};

@@ -12,10 +12,11 @@ use crate::{
     attempts::Address,
     builder::Limits,
     bus::Stream,
-    event::{Reason, Role},
+    event::{Reason, Role, SessionContext},
     identity::{AppName, SessionId, StreamKey},
     kept::{KeptStreams, may_come_back},
     lifecycle::SessionCore,
+    pattern::AppPattern,
 };
 
 /// Streams, publishers and sessions. Bounded by the limits on publishers and viewers, and by the
@@ -35,8 +36,9 @@ pub(crate) struct Registry {
     started: u64,
     by_address: HashMap<Address, OfOwner>,
     by_principal: HashMap<Arc<str>, OfOwner>,
-    /// Publishers per application.
-    by_app: HashMap<AppName, usize>,
+    by_app: HashMap<AppName, OfApp>,
+    /// Applications with a session, per pattern.
+    instances: HashMap<AppPattern, usize>,
 }
 
 /// The sessions of one address or principal.
@@ -44,6 +46,15 @@ pub(crate) struct Registry {
 struct OfOwner {
     publishers: usize,
     sessions: usize,
+}
+
+/// The sessions of one application.
+#[derive(Default)]
+struct OfApp {
+    publishers: usize,
+    viewers: usize,
+    /// The pattern for which it counts as an instance.
+    pattern: Option<AppPattern>,
 }
 
 /// How a publisher starts.
@@ -74,6 +85,7 @@ impl Registry {
             Some(_) => Holds::Standby,
             None => Holds::Key,
         };
+        self.check_app(core)?;
         self.check_publisher(core, present.as_deref(), holds, limits)?;
         self.check_address(core, present.as_deref(), limits)?;
         self.check_principal(core, present.as_deref(), limits)?;
@@ -106,6 +118,7 @@ impl Registry {
         if subscribers.load(Relaxed) >= limits.max_subscribers_per_stream as u64 {
             return Err(Reason::LimitReached);
         }
+        self.check_app(core)?;
         self.check_address(core, None, limits)?;
         self.check_principal(core, None, limits)?;
         // The registry's lock is held, so two viewers at once cannot exceed the limit.
@@ -193,11 +206,11 @@ impl Registry {
         if let Some(principal) = &context.principal {
             OfOwner::subtract(&mut self.by_principal, principal.clone(), publishes);
         }
+        self.remove_from_app(context);
         if !publishes {
             core.stream.subscribers.fetch_sub(1, Relaxed);
             return None;
         }
-        subtract(&mut self.by_app, &context.key.app);
         let holds = self
             .publishers
             .get(&context.key)
@@ -248,10 +261,60 @@ impl Registry {
         if let Some(principal) = &context.principal {
             OfOwner::add(&mut self.by_principal, principal.clone(), publishes);
         }
-        if publishes {
-            *self.by_app.entry(context.key.app.clone()).or_default() += 1;
-        }
+        self.add_to_app(core);
         self.sessions.insert(context.session, core.clone());
+    }
+
+    fn add_to_app(&mut self, core: &SessionCore) {
+        let context = &core.context;
+        let app = self.by_app.entry(context.key.app.clone());
+        let app = app.or_insert_with(|| {
+            let pattern = core.stream.settings.pattern.clone();
+            if let Some(pattern) = &pattern {
+                *self.instances.entry(pattern.clone()).or_default() += 1;
+            }
+            OfApp {
+                pattern,
+                ..OfApp::default()
+            }
+        });
+        match context.role {
+            Role::Publish => app.publishers += 1,
+            Role::Play => app.viewers += 1,
+        }
+    }
+
+    fn remove_from_app(&mut self, context: &SessionContext) {
+        let Entry::Occupied(mut app) = self.by_app.entry(context.key.app.clone()) else {
+            return;
+        };
+        match context.role {
+            Role::Publish => app.get_mut().publishers -= 1,
+            Role::Play => app.get_mut().viewers -= 1,
+        }
+        if app.get().publishers + app.get().viewers == 0
+            && let Some(pattern) = app.remove().pattern
+        {
+            subtract(&mut self.instances, &pattern);
+        }
+    }
+
+    /// Another application of a pattern, or another viewer of the application, must be allowed.
+    fn check_app(&self, core: &SessionCore) -> Result<(), Reason> {
+        let settings = &core.stream.settings;
+        match self.by_app.get(&core.context.key.app) {
+            Some(app) if core.context.role == Role::Play => {
+                within(app.viewers, settings.max_viewers)
+            }
+            Some(_) => Ok(()),
+            None => match &settings.pattern {
+                Some(pattern) => {
+                    let present = self.instances.get(pattern).copied().unwrap_or(0);
+                    within(present, settings.max_instances)
+                }
+                None => Ok(()),
+            },
+        }
     }
 
     /// The replaced publisher does not count.
@@ -263,7 +326,8 @@ impl Registry {
         limits: &Limits,
     ) -> Result<(), Reason> {
         let context = &core.context;
-        let of_app = self.by_app.get(&context.key.app).copied().unwrap_or(0);
+        let of_app = self.by_app.get(&context.key.app);
+        let of_app = of_app.map_or(0, |app| app.publishers);
         let max_of_app = match core.stream.settings.max_publishers {
             0 => limits.max_publishers_per_application,
             n => n,

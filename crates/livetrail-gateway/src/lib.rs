@@ -13,7 +13,8 @@
 //! - [`Listener`]: a listening socket whose `accept` never fails and gives each peer one spelling.
 //! - [`DenyRules`]: networks that are closed as they connect, counted, and reported in aggregate.
 //! - [`Connections`]: limits on connections: in all, per address, and a reserve beyond them.
-//! - [`query_token`]: the token in the query of an address.
+//! - [`query_token`], [`query_credentials`]: the token and other credentials in the query of an
+//!   address.
 //!
 //! This crate depends on no protocol, no container and no auditor. Each table has its bound where
 //! it is made.
@@ -54,7 +55,9 @@ pub use connections::{ConnectionLimits, ConnectionStats, Connections, Opened, Sl
 pub use deny::{DeniedConnections, DenyRules};
 pub use goodbye::{poll_gone, say_goodbye};
 pub use listen::{ListenError, Listener};
-pub use query::{percent_decode, percent_decode_bytes, token as query_token};
+pub use query::{
+    credentials as query_credentials, percent_decode, percent_decode_bytes, token as query_token,
+};
 pub use reserve::Reserved;
 pub use stats::{GatewayCounts, GatewayStats};
 pub use stop::Stop;

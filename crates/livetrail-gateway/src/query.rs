@@ -1,5 +1,27 @@
-//! The query of an address, and the token in it. All gateways share this, so that one key works in
-//! all of them.
+//! The query of an address, and the credentials in it. All gateways share this, so that one key
+//! works in all of them.
+
+use livetrail_engine::{Credentials, Secret};
+
+/// The maximum length of a query that authenticators get, in bytes. A longer one is left out.
+const MAX_QUERY_BYTES: usize = 16_384;
+
+/// The credentials of a request: a token, and from the first of these queries that has it the
+/// user (`user`) and the password (`pass`). The first query that is not empty is passed on whole,
+/// for an authentication service that reads it.
+#[must_use]
+pub fn credentials(token: Option<&str>, queries: &[&str]) -> Credentials {
+    let mut credentials = token.map_or_else(Credentials::none, Credentials::token);
+    let find = |name| queries.iter().find_map(|query| value(query, name));
+    if let Some(user) = find("user") {
+        credentials = credentials.user(Secret::new(user), find("pass").map(Secret::new));
+    }
+    let is_short = |query: &&&str| (1..=MAX_QUERY_BYTES).contains(&query.len());
+    if let Some(query) = queries.iter().find(is_short) {
+        credentials = credentials.query(Secret::new(*query));
+    }
+    credentials
+}
 
 /// The token in a query: the value of its first `token` that is not empty, percent-decoded.
 ///
@@ -7,10 +29,15 @@
 /// A `/` needs no escape. An invalid escape stays unchanged.
 #[must_use]
 pub fn token(query: &str) -> Option<String> {
+    value(query, "token")
+}
+
+/// The first value of this name that is not empty.
+fn value(query: &str, name: &str) -> Option<String> {
     query
         .split('&')
         .filter_map(|pair| pair.split_once('='))
-        .find(|(name, value)| *name == "token" && !value.is_empty())
+        .find(|(of, value)| *of == name && !value.is_empty())
         .map(|(_, value)| percent_decode(value))
 }
 
@@ -55,6 +82,21 @@ fn hex(digit: u8) -> Option<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_user_and_the_whole_query_are_credentials_too() {
+        let queries = ["", "token=t&user=a%40b&pass=x+y", "user=other"];
+        let found = credentials(Some("t"), &queries);
+        let shown = |secret: Option<Secret>| secret.map(|secret| secret.expose().to_owned());
+        assert_eq!(shown(found.token).as_deref(), Some("t"));
+        assert_eq!(shown(found.user).as_deref(), Some("a@b"));
+        assert_eq!(shown(found.password).as_deref(), Some("x+y"));
+        assert_eq!(shown(found.query).as_deref(), Some(queries[1]));
+        let none = credentials(None, &[]);
+        assert!(none.token.is_none() && none.user.is_none() && none.query.is_none());
+        let long = "x".repeat(MAX_QUERY_BYTES + 1);
+        assert!(credentials(None, &[&long]).query.is_none());
+    }
 
     #[test]
     fn keys_of_base64_need_no_escape() {

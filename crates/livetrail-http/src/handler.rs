@@ -15,6 +15,7 @@ use axum::{
 use livetrail_engine::{
     Attempt, ClientAddress, Credentials, Denied, Engine, Playback, Reason, Role, StreamKey,
 };
+use livetrail_gateway::query_credentials;
 
 use crate::{
     config::PlaybackOptions,
@@ -113,7 +114,8 @@ async fn play(context: &Context, request: &Parts) -> Result<Response<Body>> {
     if !matches!(request.method, Method::GET | Method::HEAD) {
         return Err(Error::Method);
     }
-    let shown = token.is_some();
+    let credentials = credentials(token.as_deref(), &named, request);
+    let shown = token.is_some() || credentials.user.is_some();
     let refused = |denied: Denied| {
         if denied.reason == Reason::Unauthorized && !shown {
             Error::CredentialsMissing { denied }
@@ -122,7 +124,7 @@ async fn play(context: &Context, request: &Parts) -> Result<Response<Body>> {
         }
     };
     let refuse = |key, reason| {
-        let attempt = attempt(key, token.clone(), request);
+        let attempt = attempt(key, credentials.clone(), request);
         refused(context.engine.refuse(Role::Play, attempt, reason))
     };
     let key = stream_key(&context.engine, &named)
@@ -138,7 +140,9 @@ async fn play(context: &Context, request: &Parts) -> Result<Response<Body>> {
     if link.is_some_and(Link::is_reserved) {
         return Err(refuse(key, Reason::LimitReached));
     }
-    let admission = context.engine.play(attempt(key, token.clone(), request));
+    let admission = context
+        .engine
+        .play(attempt(key, credentials.clone(), request));
     let admitted = tokio::select! {
         admitted = admission => admitted,
         () = stopping(link) => return Err(Error::Stopping),
@@ -218,16 +222,20 @@ fn client(request: &Parts) -> Option<ClientAddress> {
     })
 }
 
-fn attempt(key: StreamKey, token: Option<String>, request: &Parts) -> Attempt {
-    let mut attempt = Attempt::new(key, PROTOCOL);
+/// The token, and what else the queries have: that of the request, and one in its path.
+fn credentials(token: Option<&str>, named: &Named, request: &Parts) -> Credentials {
+    let queries = [request.uri.query(), named.query.as_deref()];
+    let queries: Vec<_> = queries.into_iter().flatten().collect();
+    query_credentials(token, &queries)
+}
+
+fn attempt(key: StreamKey, credentials: Credentials, request: &Parts) -> Attempt {
+    let mut attempt = Attempt::new(key, PROTOCOL).credentials(credentials);
     if let Some(client) = client(request) {
         attempt = attempt.client(client);
     }
     if let Some(agent) = request.headers.get(header::USER_AGENT) {
         attempt = attempt.user_agent(&String::from_utf8_lossy(agent.as_bytes()));
-    }
-    if let Some(token) = token {
-        attempt = attempt.credentials(Credentials::token(token));
     }
     attempt
 }

@@ -306,7 +306,7 @@ impl Connection {
                 detail,
                 over,
             } => {
-                let (Ok(attempt) | Err(attempt)) = self.attempt(&request);
+                let attempt = self.attempt(&request).unwrap_or_else(|stand_in| *stand_in);
                 let role = request.role;
                 let denied = self.host.engine.refuse(role, attempt, reason);
                 debug!(peer = log::personal(self.peer), session = %denied.session, role = role.label(), detail, "refused");
@@ -360,7 +360,7 @@ impl Connection {
         let attempt = match self.attempt(&request) {
             Ok(attempt) => attempt,
             Err(stand_in) => {
-                let denied = self.host.engine.refuse(role, stand_in, Reason::BadName);
+                let denied = self.host.engine.refuse(role, *stand_in, Reason::BadName);
                 return Err(self.refuse(&denied));
             }
         };
@@ -372,11 +372,7 @@ impl Connection {
 
     /// Makes an attempt of the client's request. If its names are invalid, the error is an attempt
     /// that represents it on record.
-    #[expect(
-        clippy::result_large_err,
-        reason = "both are an attempt, and the usual one is not the error"
-    )]
-    fn attempt(&self, request: &Request) -> Result<Attempt, Attempt> {
+    fn attempt(&self, request: &Request) -> Result<Attempt, Box<Attempt>> {
         let engine = &self.host.engine;
         // This compares whole texts with the configured keys: a replaced or shortened name would
         // hide them.
@@ -397,7 +393,10 @@ impl Connection {
         };
         StreamKey::parse(app, stream).map(with_key).map_err(|_| {
             let (app, stream) = (engine.scrub(app), engine.scrub(stream));
-            with_key(StreamKey::sanitized(app.as_bytes(), stream.as_bytes()))
+            Box::new(with_key(StreamKey::sanitized(
+                app.as_bytes(),
+                stream.as_bytes(),
+            )))
         })
     }
 

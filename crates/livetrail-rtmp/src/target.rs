@@ -3,7 +3,7 @@
 use std::fmt;
 
 use livetrail_engine::{Credentials, Secret};
-use livetrail_gateway::query_token;
+use livetrail_gateway::{query_credentials, query_token};
 
 use crate::error::{Error, Result};
 
@@ -172,6 +172,8 @@ pub(crate) struct Address {
     /// The stream, after its instance and a `/` if it has an instance; it may be empty or invalid.
     pub(crate) stream: String,
     token: Option<Redacted>,
+    /// The queries of the stream, the application and `tcUrl`.
+    queries: Vec<Redacted>,
     /// A text that may be one key that a client has split at a `/`: its second half is then the
     /// stream's name.
     cut: Option<[Redacted; 2]>,
@@ -213,27 +215,24 @@ impl Address {
         let app = of_app.next().unwrap_or_default().to_owned();
         let name = without_prefix(name.trim_start_matches('/'));
         let stream = of_app.chain(parts(name)).collect::<Vec<_>>().join("/");
-        let token = queries
-            .iter()
-            .flatten()
-            .map(String::as_str)
-            .chain(split_query(tc_url).1)
-            .find_map(query_token);
+        let queries = queries.into_iter().flatten();
+        let queries = queries.chain(split_query(tc_url).1.map(str::to_owned));
+        let queries: Vec<_> = queries.map(Redacted).collect();
+        let token = queries.iter().find_map(|query| query_token(&query.0));
         Self {
             app,
             stream: without_prefix(&stream).to_owned(),
             token: token.map(Redacted),
+            queries,
             cut,
         }
     }
 
-    /// The token. Clients put it into the stream's query, the application's query, or that of
-    /// `tcUrl`.
+    /// The credentials. Clients put them into the stream's query, the application's query, or that
+    /// of `tcUrl`.
     pub(crate) fn credentials(&self) -> Credentials {
-        match &self.token {
-            Some(token) => Credentials::token(token.0.as_str()),
-            None => Credentials::none(),
-        }
+        let queries: Vec<_> = self.queries.iter().map(|query| query.0.as_str()).collect();
+        query_credentials(self.token.as_ref().map(|token| token.0.as_str()), &queries)
     }
 
     /// The application's query, and the same text followed by `/` and the stream's name. If only

@@ -144,6 +144,7 @@
 //! | replicas that follow a ledger, and sinks of your own | `replica` | `ledger` (default) |
 //! | a trail created with its keys, kept, pruned and closed | `trail` | `trail` |
 //! | signed tokens for publishers and viewers | `SignedTokens` | `tokens` (default) |
+//! | tokens of issuers with published keys, services that decide over HTTP | `auth` | `auth` |
 //! | RTMP, as server and as client | `rtmp` | `rtmp` |
 //! | HTTP-FLV in a router of the host | `http` | `http` |
 //! | codec headers and containers | `media` | `media` |
@@ -175,6 +176,12 @@ pub use uuid;
 /// The audit pipeline: the exports of `livetrail-audit`.
 pub mod audit {
     pub use livetrail_audit::*;
+}
+
+/// Authenticators that ask others: the exports of `livetrail-auth`.
+#[cfg(feature = "auth")]
+pub mod auth {
+    pub use livetrail_auth::*;
 }
 
 /// The streaming kernel: the exports of `livetrail-engine`.

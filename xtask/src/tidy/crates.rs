@@ -18,6 +18,7 @@ const RUNTIMES: &[&str] = &["tokio", "async-std", "smol"];
 const ANY: &[&str] = &[
     "livetrail",
     "livetrail-audit",
+    "livetrail-auth",
     "livetrail-clock",
     "livetrail-egress",
     "livetrail-engine",
@@ -128,6 +129,17 @@ const RULES: &[Rule] = &[
         ],
         never_below: &["livetrail-audit", "livetrail-record"],
         words: "a gateway knows the engine, the egress and the containers; not audit, not another gateway",
+    },
+    Rule {
+        name: "livetrail-auth",
+        may_use: &["livetrail-engine"],
+        never_below: &[
+            "livetrail-audit",
+            "livetrail-gateway",
+            "livetrail-record",
+            "axum",
+        ],
+        words: "an authenticator knows the engine's attempts and a client of HTTP; no gateway and no audit",
     },
     Rule {
         name: "livetrail-record",

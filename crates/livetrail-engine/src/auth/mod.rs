@@ -1,7 +1,10 @@
 //! Authenticators decide who may publish and play.
 
 mod ip;
+#[cfg(feature = "tokens")]
+mod jwt;
 mod keys;
+mod scope;
 mod secrets;
 #[cfg(feature = "tokens")]
 mod token;
@@ -12,7 +15,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 pub use ip::IpRules;
+#[cfg(feature = "tokens")]
+pub use jwt::{NumericDate, UntrustedToken};
 pub use keys::{StaticKey, StaticKeys};
+pub use scope::ForApplications;
 #[cfg(feature = "tokens")]
 pub use token::{SignedTokens, TokenClaims};
 pub use verdict::{Admission, AdmissionLimits, Verdict};

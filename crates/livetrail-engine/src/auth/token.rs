@@ -4,26 +4,35 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
-use jwt_compact::{AlgorithmExt, Claims, Header, UntrustedToken, alg::Hs256, alg::Hs256Key};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde::{Deserialize, Serialize};
+use sha2::Sha256;
 
-use super::{Admission, Authenticator, Grant, Verdict, secrets::Secrets};
+use super::secrets::Secrets;
+use super::{Admission, Authenticator, Grant, NumericDate, UntrustedToken, Verdict};
 use crate::{
     Clock,
     admit::Attempt,
     error::Error,
     event::{Reason, Role},
+    identity::StreamKey,
 };
 
 /// The allowed difference between the clocks of issuer and server.
-const LEEWAY: Duration = Duration::from_secs(5);
+const LEEWAY_MS: u64 = 5_000;
 
 /// RFC 7518 section 3.2: a key must be at least as long as the hash.
 const MIN_KEY_BYTES: usize = 32;
 
 /// The maximum length of a token that is parsed.
 const MAX_TOKEN_BYTES: usize = 4_096;
+
+/// The last second of the year 9999.
+const MAX_EXPIRY_S: u64 = 253_402_300_799;
+
+/// The header of the tokens that are made here.
+const HEADER: &str = r#"{"alg":"HS256"}"#;
 
 /// The claims of a token, in addition to `exp` (required) and `nbf`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
@@ -82,22 +91,60 @@ impl TokenClaims {
         self
     }
 
-    fn cover(&self, role: Role, attempt: &Attempt) -> bool {
+    /// Whether the claims cover a session of this role and stream.
+    #[must_use]
+    pub fn cover(&self, role: Role, stream: &StreamKey) -> bool {
         let fits =
             |claim: &Option<String>, fact: &str| claim.as_deref().is_none_or(|claim| claim == fact);
-        fits(&self.app, attempt.key.app.as_str())
-            && fits(&self.stream, attempt.key.stream_id.as_str())
+        fits(&self.app, stream.app.as_str())
+            && fits(&self.stream, stream.stream_id.as_str())
             && fits(&self.action, role.label())
     }
+}
+
+/// The claims of a token as they are sent.
+#[derive(Serialize)]
+struct Sent<'a> {
+    exp: u64,
+    #[serde(flatten)]
+    claims: &'a TokenClaims,
+}
+
+/// The claims of a token as they arrive.
+#[derive(Deserialize)]
+struct Arrived {
+    #[serde(default)]
+    exp: Option<NumericDate>,
+    #[serde(default)]
+    nbf: Option<NumericDate>,
+    #[serde(flatten)]
+    claims: TokenClaims,
 }
 
 /// Admits clients that send a token signed with one of these keys. Refuses a signed token that has
 /// expired or is for another target. Abstains otherwise.
 #[derive(Clone)]
 pub struct SignedTokens {
-    keys: Vec<(Arc<str>, Hs256Key)>,
+    keys: Vec<Key>,
     secrets: Secrets,
     clock: Arc<dyn Clock>,
+}
+
+#[derive(Clone)]
+struct Key {
+    name: Arc<str>,
+    /// The state of HMAC with the secret.
+    mac: Hmac<Sha256>,
+    end_at_expiry: bool,
+}
+
+impl Key {
+    /// The signature of a token's first two parts.
+    fn sign(&self, signed: &str) -> Hmac<Sha256> {
+        let mut mac = self.mac.clone();
+        mac.update(signed.as_bytes());
+        mac
+    }
 }
 
 impl SignedTokens {
@@ -123,10 +170,30 @@ impl SignedTokens {
                 what: "needs at least 32 bytes (RFC 7518)",
             });
         }
+        let Ok(mac) = Hmac::new_from_slice(secret) else {
+            return Err(Error::SigningKey {
+                name: name.to_owned(),
+                what: "cannot be used",
+            });
+        };
         let name: Arc<str> = name.into();
         self.secrets.add(secret, &name);
-        self.keys.push((name, Hs256Key::new(secret)));
+        self.keys.push(Key {
+            name,
+            mac,
+            end_at_expiry: false,
+        });
         Ok(self)
+    }
+
+    /// Sets whether sessions end when their token expires (`token_expired`), for the key that was
+    /// added last (no).
+    #[must_use]
+    pub fn end_at_expiry(mut self, ends: bool) -> Self {
+        if let Some(key) = self.keys.last_mut() {
+            key.end_at_expiry = ends;
+        }
+        self
     }
 
     /// Issues a token with the first key, valid from now for `valid_for` (in whole seconds).
@@ -135,23 +202,24 @@ impl SignedTokens {
     /// [`Error::SigningKey`] if there is no key, or the time is out of range.
     pub fn issue(&self, claims: &TokenClaims, valid_for: Duration) -> Result<String, Error> {
         let error = |what| Error::SigningKey {
-            name: self.keys.first().map_or("", |k| &k.0).to_owned(),
+            name: self.keys.first().map_or("", |key| &key.name).to_owned(),
             what,
         };
-        let (_, key) = self
-            .keys
-            .first()
-            .ok_or_else(|| error("no key to sign with"))?;
-        let expires_s = (self.clock.unix_ms() / 1_000).saturating_add(valid_for.as_secs());
-        let expires = i64::try_from(expires_s)
-            .ok()
-            .and_then(|s| DateTime::<Utc>::from_timestamp(s, 0));
-        let mut claims = Claims::new(claims.clone());
-        claims.expiration =
-            Some(expires.ok_or_else(|| error("the time of expiry is out of range"))?);
-        Hs256
-            .token(&Header::empty(), &claims, key)
-            .map_err(|_| error("the claims cannot be written"))
+        let key = self.keys.first();
+        let key = key.ok_or_else(|| error("no key to sign with"))?;
+        let exp = (self.clock.unix_ms() / 1_000).saturating_add(valid_for.as_secs());
+        if exp > MAX_EXPIRY_S {
+            return Err(error("the time of expiry is out of range"));
+        }
+        let claims = serde_json::to_vec(&Sent { exp, claims });
+        let claims = claims.map_err(|_| error("the claims cannot be written"))?;
+        let (header, claims) = (
+            URL_SAFE_NO_PAD.encode(HEADER),
+            URL_SAFE_NO_PAD.encode(claims),
+        );
+        let signed = format!("{header}.{claims}");
+        let signature = URL_SAFE_NO_PAD.encode(key.sign(&signed).finalize().into_bytes());
+        Ok(format!("{signed}.{signature}"))
     }
 
     fn judge(&self, role: Role, attempt: &Attempt) -> Verdict {
@@ -161,29 +229,36 @@ impl SignedTokens {
             .as_ref()
             .map(|t| t.expose())
             .filter(|t| t.len() <= MAX_TOKEN_BYTES);
-        let Some(token) = token.and_then(|text| UntrustedToken::new(text).ok()) else {
+        let Some(token) = token.and_then(UntrustedToken::parse) else {
             return Verdict::Abstain;
         };
-        let signed = self.keys.iter().find_map(|(name, key)| {
-            let token = Hs256.validator::<TokenClaims>(key).validate(&token).ok()?;
-            Some((name, token.claims().clone()))
-        });
-        let Some((name, claims)) = signed else {
+        if token.algorithm() != "HS256" {
+            return Verdict::Abstain;
+        }
+        let is_signed_by = |key: &&Key| {
+            let mac = key.sign(token.signed());
+            mac.verify_slice(token.signature()).is_ok()
+        };
+        let Some(key) = self.keys.iter().find(is_signed_by) else {
             return Verdict::Abstain;
         };
-        let now_ms = i64::try_from(self.clock.unix_ms()).unwrap_or(i64::MAX);
-        let leeway_ms = LEEWAY.as_millis() as i64;
-        let in_time = claims
-            .expiration
-            .is_some_and(|exp| exp.timestamp_millis().saturating_add(leeway_ms) > now_ms)
-            && claims
-                .not_before
-                .is_none_or(|nbf| nbf.timestamp_millis().saturating_sub(leeway_ms) <= now_ms);
-        if !in_time || !claims.custom.cover(role, attempt) {
+        let Some(Arrived { exp, nbf, claims }) = token.claims() else {
+            return Verdict::Abstain;
+        };
+        let now_ms = self.clock.unix_ms();
+        let end_ms = exp.map(|exp| exp.unix_ms().saturating_add(LEEWAY_MS));
+        let begins = |nbf: NumericDate| nbf.unix_ms().saturating_sub(LEEWAY_MS) <= now_ms;
+        let (Some(end_ms), true) = (end_ms, nbf.is_none_or(begins)) else {
+            return Verdict::Deny(Reason::Unauthorized);
+        };
+        if end_ms <= now_ms || !claims.cover(role, &attempt.key) {
             return Verdict::Deny(Reason::Unauthorized);
         }
-        let subject: Option<Arc<str>> = claims.custom.subject.map(Into::into);
-        Verdict::Allow(Admission::of(subject.unwrap_or_else(|| name.clone())))
+        let subject: Option<Arc<str>> = claims.subject.map(Into::into);
+        let admission = Admission::of(subject.unwrap_or_else(|| key.name.clone()))
+            .expires_unix_ms(end_ms)
+            .end_at_expiry(key.end_at_expiry);
+        Verdict::Allow(admission)
     }
 }
 
@@ -202,33 +277,14 @@ impl Authenticator for SignedTokens {
     fn secret_in(&self, text: &str) -> Option<Arc<str>> {
         self.secrets
             .find(text)
-            .or_else(|| has_token(text).then(|| "token".into()))
+            .or_else(|| UntrustedToken::is_in(text).then(|| "token".into()))
     }
-}
-
-/// Whether a part of the text looks like a token: three parts of base64url, the first a JSON
-/// object.
-fn has_token(text: &str) -> bool {
-    let is_part = |part: &str| {
-        part.chars()
-            .all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
-    };
-    text.match_indices("eyJ").any(|(at, _)| {
-        let rest = text.get(at..).unwrap_or_default();
-        let end = rest.find(|c: char| !(is_part(c.encode_utf8(&mut [0; 4])) || c == '.'));
-        let token = rest.get(..end.unwrap_or(rest.len())).unwrap_or_default();
-        let mut parts = token.split('.');
-        matches!(
-            (parts.next(), parts.next(), parts.next()),
-            (Some(_), Some(claims), Some(signature)) if !claims.is_empty() && signature.len() >= 20
-        )
-    })
 }
 
 impl std::fmt::Debug for SignedTokens {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_list()
-            .entries(self.keys.iter().map(|(name, _)| name))
+            .entries(self.keys.iter().map(|key| &key.name))
             .finish()
     }
 }
@@ -236,13 +292,24 @@ impl std::fmt::Debug for SignedTokens {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{ManualClock, admit::Credentials, identity::StreamKey};
+    use crate::{ManualClock, admit::Credentials};
 
     const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
 
     fn attempt(token: &str) -> Attempt {
         Attempt::new(StreamKey::parse("live", "cam").unwrap(), "x")
             .credentials(Credentials::token(token))
+    }
+
+    /// The principal and the expiry that a verdict admits.
+    fn admitted(verdict: &Verdict) -> Option<(&str, u64)> {
+        match verdict {
+            Verdict::Allow(admission) => admission
+                .principal
+                .as_deref()
+                .zip(admission.expires_unix_ms),
+            Verdict::Deny(_) | Verdict::Abstain => None,
+        }
     }
 
     #[test]
@@ -255,18 +322,17 @@ mod tests {
             .stream("cam")
             .grant(Grant::Publish);
         let token = tokens.issue(&claims, Duration::from_secs(60)).unwrap();
-        assert_eq!(
-            tokens.judge(Role::Publish, &attempt(&token)),
-            Verdict::Allow(Admission::of("alice"))
-        );
+        let verdict = tokens.judge(Role::Publish, &attempt(&token));
+        assert_eq!(admitted(&verdict), Some(("alice", 1_800_000_065_000)));
         assert_eq!(
             tokens.judge(Role::Play, &attempt(&token)),
             Verdict::Deny(Reason::Unauthorized)
         );
         clock.advance(Duration::from_secs(64));
+        let verdict = tokens.judge(Role::Publish, &attempt(&token));
         assert_eq!(
-            tokens.judge(Role::Publish, &attempt(&token)),
-            Verdict::Allow(Admission::of("alice")),
+            admitted(&verdict),
+            Some(("alice", 1_800_000_065_000)),
             "leeway"
         );
         clock.advance(Duration::from_secs(2));
@@ -274,6 +340,65 @@ mod tests {
             tokens.judge(Role::Publish, &attempt(&token)),
             Verdict::Deny(Reason::Unauthorized)
         );
+    }
+
+    /// Tokens that `livetrail token issue` made with another library (jwt-compact 0.8) stay valid,
+    /// and the same claims still make the same bytes.
+    #[test]
+    fn tokens_of_earlier_versions_stay_valid() {
+        let alice = TokenClaims::new()
+            .subject("alice")
+            .app("live")
+            .stream("cam")
+            .grant(Grant::Publish);
+        let zoe = TokenClaims::new().subject("Zoë/ü").grant(Grant::Play);
+        for (token, exp_s, role, subject, claims) in [
+            (
+                "eyJhbGciOiJIUzI1NiJ9.eyJleHAiOjE3OTYxMDQ2NDB9.\
+                 vWvEqVRl2ar92aEobROGCigdU7IKNu_YOKIs3b50xRU",
+                1_796_104_640,
+                Role::Play,
+                "k1",
+                TokenClaims::new(),
+            ),
+            (
+                "eyJhbGciOiJIUzI1NiJ9.eyJleHAiOjE3OTYxMjk4NDAsInN1YiI6ImFsaWNlIiwiYXBwIjoibGl2ZSIs\
+                 InN0cmVhbSI6ImNhbSIsImFjdCI6InB1Ymxpc2gifQ.\
+                 uu9xZS692AOAENV3AlUWlwHCGVty9N8dZskjTyMGjO0",
+                1_796_129_840,
+                Role::Publish,
+                "alice",
+                alice,
+            ),
+            (
+                "eyJhbGciOiJIUzI1NiJ9.eyJleHAiOjE3OTYyNzM4NDAsInN1YiI6Ilpvw6svw7wiLCJhY3QiOiJwbGF5\
+                 In0.xpKdY7Zgfd6OU7tPX7g26XU3c1q68XE-MOo2ZKKQBlA",
+                1_796_273_840,
+                Role::Play,
+                "Zoë/ü",
+                zoe,
+            ),
+        ] {
+            let clock = ManualClock::at((exp_s - 60) * 1_000);
+            let tokens = SignedTokens::new(clock).key("k1", SECRET).unwrap();
+            let verdict = tokens.judge(role, &attempt(token));
+            let end_ms = exp_s * 1_000 + LEEWAY_MS;
+            assert_eq!(admitted(&verdict), Some((subject, end_ms)));
+            let again = tokens.issue(&claims, Duration::from_secs(60)).unwrap();
+            assert_eq!(again, token);
+        }
+    }
+
+    #[test]
+    fn a_key_says_whether_sessions_end_with_their_token() {
+        let clock = ManualClock::at(1_800_000_000_000);
+        for ends in [false, true] {
+            let tokens = SignedTokens::new(clock.clone()).key("k1", SECRET).unwrap();
+            let tokens = tokens.end_at_expiry(ends);
+            let token = tokens.issue(&TokenClaims::new(), Duration::from_secs(60));
+            let verdict = tokens.judge(Role::Play, &attempt(&token.unwrap()));
+            assert!(matches!(verdict, Verdict::Allow(it) if it.end_at_expiry == ends));
+        }
     }
 
     #[test]
@@ -335,10 +460,8 @@ mod tests {
         let before = SignedTokens::new(ManualClock::at(1_300_819_000_000))
             .key("joe", &secret)
             .unwrap();
-        assert_eq!(
-            before.judge(Role::Play, &attempt(token)),
-            Verdict::Allow(Admission::of("joe"))
-        );
+        let verdict = before.judge(Role::Play, &attempt(token));
+        assert_eq!(admitted(&verdict), Some(("joe", 1_300_819_385_000)));
         let after = SignedTokens::new(ManualClock::at(1_300_819_390_000))
             .key("joe", &secret)
             .unwrap();

@@ -147,3 +147,37 @@ async fn a_grant_limits_its_principals_sessions_and_its_publishers_rate() {
     assert_eq!(publication.push(keyframe(0)).unwrap(), Pushed::Accepted);
     assert_eq!(publication.push(keyframe(1)).unwrap(), Pushed::Dropped);
 }
+
+#[tokio::test]
+async fn a_pattern_stands_for_a_bounded_number_of_applications() {
+    let engine = Engine::builder()
+        .application(AppSpec::new("tenant-*").max_instances(2).max_viewers(1))
+        .application(AppSpec::new("tenant-big-*").max_viewers(2))
+        .application(AppSpec::new("tenant-0").max_viewers(3))
+        .build()
+        .unwrap();
+    let of = |app: &str| Attempt::new(StreamKey::parse(app, "cam").unwrap(), "test");
+    let refused = |denied: Denied| denied.reason;
+    let one = engine.publish(of("tenant-1")).await.unwrap();
+    let _two = engine.publish(of("tenant-2")).await.unwrap();
+    let third = engine.publish(of("tenant-3")).await.unwrap_err();
+    assert_eq!(refused(third), Reason::LimitReached);
+    let other = engine.publish(of("live")).await.unwrap_err();
+    assert_eq!(refused(other), Reason::AppNotFound);
+    // Those with settings of their own do not count, and a longer pattern comes first.
+    for (app, viewers) in [("tenant-0", 3), ("tenant-big-1", 2), ("tenant-1", 1)] {
+        let publication = match app {
+            "tenant-1" => None,
+            app => Some(engine.publish(of(app)).await.unwrap()),
+        };
+        let mut watching = Vec::new();
+        for _ in 0..viewers {
+            watching.push(engine.play(of(app)).await.unwrap());
+        }
+        let more = engine.play(of(app)).await.unwrap_err();
+        assert_eq!(refused(more), Reason::LimitReached, "{app}");
+        drop((publication, watching));
+    }
+    drop(one);
+    assert!(engine.publish(of("tenant-3")).await.is_ok());
+}

@@ -126,7 +126,7 @@ pub struct Request {
     /// The stream, after its instance and a `/` if it has an instance: without query, and not
     /// validated.
     pub stream: String,
-    /// The token, from `?token=` of the stream or of the application.
+    /// The token, the user and the password, from the query of the stream or of the application.
     pub credentials: Credentials,
     /// The application's query, if it has one and names no stream, and the same text followed by
     /// `/` and the stream's name. A client without a stream name splits its key at a `/`. If only

@@ -1,0 +1,5 @@
+//! Authenticators against services that answer, hang, lie, and disappear.
+
+mod callback;
+mod jwks;
+mod service;
