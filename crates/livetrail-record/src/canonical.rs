@@ -335,9 +335,7 @@ impl<'a, I: Iterator<Item = (&'a str, &'a Value)>> Members<'a, I> {
 
     fn digest(&mut self, quoted: &'static str, digest: Option<&[u8; 32]>) {
         if let Some(digest) = digest {
-            let mut text = [b'='; 44];
-            // The only possible error is a wrong length, and 32 bytes need exactly this one.
-            let _ = STANDARD.encode_slice(digest, &mut text);
+            let text: [u8; 44] = encode_base64(digest);
             self.key(quoted);
             self.out.push(b'"');
             self.out.extend_from_slice(&text);
@@ -355,11 +353,41 @@ impl<'a, I: Iterator<Item = (&'a str, &'a Value)>> Members<'a, I> {
 
 /// Encodes 16 bytes as 24 characters of base64, with padding.
 pub(crate) fn encode_nonce(nonce: &[u8; 16]) -> [u8; 24] {
-    let mut text = [b'='; 24];
-    // The only possible error is a wrong length. The buffer has exactly the length that 16 bytes
-    // need.
-    let _ = STANDARD.encode_slice(nonce, &mut text);
+    encode_base64(nonce)
+}
+
+/// Base64 with padding. The text has 4 characters for each 3 bytes or fewer.
+#[inline(always)]
+pub(crate) fn encode_base64<const BYTES: usize, const CHARACTERS: usize>(
+    bytes: &[u8; BYTES],
+) -> [u8; CHARACTERS] {
+    const { assert!(CHARACTERS == BYTES.div_ceil(3) * 4) };
+    let mut text = [b'='; CHARACTERS];
+    let (threes, rest) = bytes.as_chunks::<3>();
+    let (fours, _) = text.as_chunks_mut::<4>();
+    let mut fours = fours.iter_mut();
+    for ([a, b, c], four) in threes.iter().zip(&mut fours) {
+        *four = digits([*a, *b, *c]);
+    }
+    match (rest, fours.next()) {
+        ([a], Some([first, second, ..])) => [*first, *second, ..] = digits([*a, 0, 0]),
+        ([a, b], Some([first, second, third, _])) => {
+            [*first, *second, *third, _] = digits([*a, *b, 0]);
+        }
+        _ => {}
+    }
     text
+}
+
+/// The four digits of three bytes.
+#[inline(always)]
+fn digits([a, b, c]: [u8; 3]) -> [u8; 4] {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let bits = u32::from_be_bytes([0, a, b, c]);
+    [18, 12, 6, 0].map(|shift| {
+        let digit = usize::try_from((bits >> shift) & 63).unwrap_or_default();
+        DIGITS.get(digit).copied().unwrap_or_default()
+    })
 }
 
 pub(crate) fn decode_nonce(text: &str) -> Option<[u8; 16]> {
@@ -627,6 +655,21 @@ fn uuid(field: &str, value: Json) -> Result<Uuid, RecordError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn base64_is_that_of_the_decoder() {
+        let bytes: [u8; 48] = std::array::from_fn(|at| (at as u8).wrapping_mul(89) ^ 0xa5);
+        fn agrees<const BYTES: usize, const CHARACTERS: usize>(bytes: &[u8]) {
+            let bytes: &[u8; BYTES] = bytes.first_chunk().unwrap();
+            let text: [u8; CHARACTERS] = encode_base64(bytes);
+            assert_eq!(text, STANDARD.encode(bytes).as_bytes());
+        }
+        for at in 0..16 {
+            agrees::<16, 24>(&bytes[at..]);
+            agrees::<32, 44>(&bytes[at..]);
+            agrees::<30, 40>(&bytes[at..]);
+        }
+    }
 
     fn record() -> AuditRecord {
         AuditRecord::new(AuditAction::PublishEnded, "live")

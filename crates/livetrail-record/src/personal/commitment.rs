@@ -21,45 +21,87 @@ use sha2::block_api::compress256;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
+use super::opening::MAX_FIELD_NAME_BYTES;
+use crate::canonical::encode_base64;
+
 const SALT_DOMAIN: &[u8] = b"livetrail salt 1\0";
 const FIELD_DOMAIN: &[u8] = b"livetrail field 1\0";
 const PERSONAL_DOMAIN: &[u8] = b"livetrail personal 1\0";
 
+/// The name of a field, ready to be copied. Names have at most 32 bytes, so a copy of always 32
+/// bytes has no loop and no call.
+pub(super) struct Name<'a> {
+    text: &'a str,
+    /// The name, and zeros behind it.
+    padded: [u8; MAX_FIELD_NAME_BYTES],
+}
+
+impl<'a> Name<'a> {
+    pub(super) fn new(text: &'a str) -> Self {
+        let mut padded = [0; MAX_FIELD_NAME_BYTES];
+        if let Some(place) = padded.get_mut(..text.len()) {
+            place.copy_from_slice(text.as_bytes());
+        }
+        Self { text, padded }
+    }
+
+    /// The length in one byte.
+    fn length(&self) -> [u8; 1] {
+        [u8::try_from(self.text.len()).unwrap_or(u8::MAX)]
+    }
+}
+
 /// The salt of one field.
-pub(super) fn salt_of(salt: &[u8; 16], name: &str) -> [u8; 16] {
-    first_half(&sha256(&[SALT_DOMAIN, salt, name.as_bytes()]))
+pub(super) fn salt_of(salt: &[u8; 16], name: &Name<'_>) -> [u8; 16] {
+    let mut message = Message::new();
+    message.push(SALT_DOMAIN);
+    message.push(salt);
+    message.push_name(name);
+    first_half(&message.hash())
 }
 
 /// The digest of one field.
-pub(super) fn digest_of(salt: &[u8; 16], name: &str, value: &str) -> [u8; 32] {
-    let length = [length(name)];
-    sha256(&[
-        FIELD_DOMAIN,
-        salt,
-        &length,
-        name.as_bytes(),
-        value.as_bytes(),
-    ])
+pub(super) fn digest_of(salt: &[u8; 16], name: &Name<'_>, value: &str) -> [u8; 32] {
+    let mut message = Message::new();
+    message.push(FIELD_DOMAIN);
+    message.push(salt);
+    message.push(&name.length());
+    message.push_name(name);
+    message.push(value.as_bytes());
+    message.hash()
 }
 
-/// The commitment to the fields of a session. The fields are in order of their names.
-pub(super) fn commit<'a>(
-    session: Uuid,
-    digests: impl Iterator<Item = (&'a str, [u8; 32])>,
-) -> [u8; 32] {
-    let mut message = Vec::with_capacity(SHORT_BYTES);
-    message.extend_from_slice(PERSONAL_DOMAIN);
-    message.extend_from_slice(session.as_bytes());
-    for (name, digest) in digests {
-        message.push(length(name));
-        message.extend_from_slice(name.as_bytes());
-        message.extend_from_slice(&digest);
+/// The commitment to the fields of a session.
+pub(super) struct Commitment(Message);
+
+impl Commitment {
+    #[inline(always)]
+    pub(super) fn new(session: Uuid) -> Self {
+        let mut message = Message::new();
+        message.push(PERSONAL_DOMAIN);
+        message.push(session.as_bytes());
+        Self(message)
     }
-    sha256(&[&message])
+
+    /// Adds a field. Fields come in order of their names.
+    #[inline(always)]
+    pub(super) fn add(&mut self, name: &Name<'_>, digest: &[u8; 32]) {
+        self.0.push(&name.length());
+        self.0.push_name(name);
+        self.0.push(digest);
+    }
+
+    #[inline(always)]
+    pub(super) fn finish(&mut self) -> [u8; 32] {
+        self.0.hash()
+    }
 }
 
-/// The maximum number of bytes, with padding, of a message that [`sha256`] pads itself.
+/// The maximum number of bytes, with padding, of a message that [`Message`] pads itself.
 const SHORT_BYTES: usize = 256;
+
+/// The bytes behind a message: one that ends it, and eight with its length in bits.
+const PADDING_BYTES: usize = 9;
 
 /// The initial state of SHA-256 (FIPS 180-4, section 5.3.3).
 const INITIAL: [u32; 8] = [
@@ -73,48 +115,95 @@ const INITIAL: [u32; 8] = [
     0x5be0_cd19,
 ];
 
-/// SHA-256 of the joined parts.
+/// A message of which SHA-256 is computed.
 ///
 /// Nearly every message here is short. With the streaming interface a commitment to three fields
-/// costs a fifth more, so this function pads a short message itself (FIPS 180-4, section 5.1.1).
-fn sha256(parts: &[&[u8]]) -> [u8; 32] {
-    let mut blocks = [[0; 64]; SHORT_BYTES / 64];
-    match pad(blocks.as_flattened_mut(), parts) {
-        Some(used) => {
-            let mut state = INITIAL;
-            compress256(&mut state, blocks.get(..used).unwrap_or_default());
-            let mut hash = [0; 32];
-            let (words, _) = hash.as_chunks_mut::<4>();
-            for (bytes, word) in words.iter_mut().zip(state) {
-                *bytes = word.to_be_bytes();
-            }
-            hash
-        }
-        None => {
-            let mut hash = Sha256::new();
-            parts.iter().for_each(|part| hash.update(part));
-            hash.finalize().into()
-        }
-    }
+/// costs two fifths more, so a short message is put together and padded here (FIPS 180-4,
+/// section 5.1.1).
+struct Message {
+    /// The bytes of a short message, and zeros behind them.
+    short: [u8; SHORT_BYTES],
+    /// The number of these bytes; `usize::MAX` for a longer message.
+    length: usize,
+    /// A longer message.
+    long: Option<Sha256>,
 }
 
-/// Joins the parts with their padding in `room`, which is zero. Returns the number of blocks, or
-/// `None` if there is not enough room.
-fn pad(room: &mut [u8], parts: &[&[u8]]) -> Option<usize> {
-    let mut length = 0_usize;
-    for part in parts {
-        let end = length.checked_add(part.len())?;
-        room.get_mut(length..end)?.copy_from_slice(part);
-        length = end;
+impl Message {
+    #[inline(always)]
+    const fn new() -> Self {
+        Self {
+            short: [0; SHORT_BYTES],
+            length: 0,
+            long: None,
+        }
     }
-    *room.get_mut(length)? = 0x80;
-    // One byte ends the message, and eight bytes hold its length in bits.
-    let used = length.checked_add(9)?.div_ceil(64);
-    let (_, last) = room
-        .get_mut(..used.checked_mul(64)?)?
-        .split_last_chunk_mut::<8>()?;
-    *last = u64::try_from(length).ok()?.checked_mul(8)?.to_be_bytes();
-    Some(used)
+
+    /// Adds bytes. If their number is known at compile time, they are copied without a call.
+    #[inline(always)]
+    fn push(&mut self, part: &[u8]) {
+        let end = self.length.saturating_add(part.len());
+        match self.short.get_mut(self.length..end) {
+            Some(place) => {
+                place.copy_from_slice(part);
+                self.length = end;
+            }
+            None => self.lengthen().update(part),
+        }
+    }
+
+    #[inline(always)]
+    fn push_name(&mut self, name: &Name<'_>) {
+        let rest = self.short.get_mut(self.length..);
+        match rest.and_then(|rest| rest.first_chunk_mut()) {
+            Some(place) if name.text.len() <= MAX_FIELD_NAME_BYTES => {
+                *place = name.padded;
+                self.length = self.length.saturating_add(name.text.len());
+            }
+            _ => self.push(name.text.as_bytes()),
+        }
+    }
+
+    /// The message is no longer a short one.
+    #[cold]
+    fn lengthen(&mut self) -> &mut Sha256 {
+        let (short, length) = (&self.short, self.length);
+        self.length = usize::MAX;
+        self.long.get_or_insert_with(|| {
+            let mut hash = Sha256::new();
+            hash.update(short.get(..length).unwrap_or_default());
+            hash
+        })
+    }
+
+    #[inline(always)]
+    fn hash(&mut self) -> [u8; 32] {
+        let Some(blocks) = self.pad() else {
+            return std::mem::take(self.lengthen()).finalize().into();
+        };
+        let mut state = INITIAL;
+        let (all, _) = self.short.as_chunks::<64>();
+        compress256(&mut state, all.get(..blocks).unwrap_or_default());
+        let mut hash = [0; 32];
+        let (words, _) = hash.as_chunks_mut::<4>();
+        for (bytes, word) in words.iter_mut().zip(state) {
+            *bytes = word.to_be_bytes();
+        }
+        hash
+    }
+
+    /// Pads a short message. Returns the number of its blocks, or `None` if there is not enough
+    /// room.
+    #[inline(always)]
+    fn pad(&mut self) -> Option<usize> {
+        let blocks = self.length.checked_add(PADDING_BYTES)?.div_ceil(64);
+        let end = blocks.checked_mul(64)?;
+        let (_, last) = self.short.get_mut(..end)?.split_last_chunk_mut::<8>()?;
+        let bits = u64::try_from(self.length).ok()?.checked_mul(8)?;
+        *last = bits.to_be_bytes();
+        *self.short.get_mut(self.length)? = 0x80;
+        Some(blocks)
+    }
 }
 
 /// The 16 bytes that stand for the session in a record that belongs to no session: the first 16
@@ -130,7 +219,8 @@ pub fn session_of(boot: Uuid, seq: u64) -> Uuid {
 /// A commitment or another digest as entries contain it: 44 characters of base64.
 #[must_use]
 pub fn digest_to_base64(digest: &[u8; 32]) -> String {
-    STANDARD.encode(digest)
+    let text: [u8; 44] = encode_base64(digest);
+    text.iter().copied().map(char::from).collect()
 }
 
 /// Reads 44 characters of base64. Each digest has exactly one spelling.
@@ -145,11 +235,6 @@ pub fn digest_from_base64(text: &str) -> Option<[u8; 32]> {
     bytes.get(..length)?.try_into().ok()
 }
 
-/// The length of a name in one byte. Names have at most 32 bytes.
-fn length(name: &str) -> u8 {
-    u8::try_from(name.len()).unwrap_or(u8::MAX)
-}
-
 fn first_half(hash: &[u8; 32]) -> [u8; 16] {
     let (halves, _) = hash.as_chunks::<16>();
     halves.first().copied().unwrap_or_default()
@@ -162,10 +247,18 @@ mod tests {
     #[test]
     fn a_message_of_any_length_has_the_hash_that_the_streaming_interface_gives() {
         for length in 0..=SHORT_BYTES + 64 {
-            let message: Vec<u8> = (0..length).map(|at| at.to_le_bytes()[0]).collect();
-            let (first, second) = message.split_at(length / 3);
-            let wanted: [u8; 32] = Sha256::digest(&message).into();
-            assert_eq!(sha256(&[first, &[], second]), wanted, "{length}");
+            let bytes: Vec<u8> = (0..length).map(|at| at.to_le_bytes()[0]).collect();
+            for name in ["", "peer", &"n".repeat(32), &"n".repeat(33)] {
+                let (first, second) = bytes.split_at(length / 3);
+                let wanted: [u8; 32] =
+                    Sha256::digest([first, name.as_bytes(), second].concat()).into();
+                let mut message = Message::new();
+                message.push(first);
+                message.push_name(&Name::new(name));
+                message.push(&[]);
+                message.push(second);
+                assert_eq!(message.hash(), wanted, "{length} {name}");
+            }
         }
     }
 }

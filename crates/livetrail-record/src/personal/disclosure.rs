@@ -5,7 +5,7 @@ use std::fmt;
 
 use uuid::Uuid;
 
-use super::commitment::{commit, digest_from_base64, digest_of, digest_to_base64};
+use super::commitment::{Commitment, Name, digest_from_base64, digest_of, digest_to_base64};
 use super::opening::{MAX_OPENING_FIELDS, check_value, field_name};
 use super::{Personal, PersonalError, json};
 use crate::canonical::{encode_nonce, write_string};
@@ -72,13 +72,19 @@ impl Disclosure {
     /// session, `session` is the result of [`session_of`](super::session_of).
     #[must_use]
     pub fn verify(&self, commitment: &[u8; 32], session: Uuid) -> bool {
-        let own = digest_of(&self.salt, &self.field, self.value.expose());
+        let field = Name::new(&self.field);
+        let own = digest_of(&self.salt, &field, self.value.expose());
         let at = self.others.partition_point(|(name, _)| *name < self.field);
         let (before, after) = self.others.split_at_checked(at).unwrap_or_default();
-        let all = before.iter().map(pair);
-        let all = all.chain([(self.field.as_ref(), own)]);
-        let all = all.chain(after.iter().map(pair));
-        commit(session, all) == *commitment
+        let mut whole = Commitment::new(session);
+        for (name, digest) in before {
+            whole.add(&Name::new(name), digest);
+        }
+        whole.add(&field, &own);
+        for (name, digest) in after {
+            whole.add(&Name::new(name), digest);
+        }
+        whole.finish() == *commitment
     }
 
     /// The canonical JSON.
@@ -120,10 +126,6 @@ impl Disclosure {
     pub fn others(&self) -> impl Iterator<Item = &str> {
         self.others.iter().map(|(name, _)| name.as_ref())
     }
-}
-
-fn pair<'a>((name, digest): &'a (Cow<'static, str>, [u8; 32])) -> (&'a str, [u8; 32]) {
-    (name, *digest)
 }
 
 /// The output contains no personal data and no salt.

@@ -5,7 +5,7 @@ use std::fmt;
 
 use uuid::Uuid;
 
-use super::commitment::{commit, digest_of, salt_of};
+use super::commitment::{Commitment, Name, digest_of, salt_of};
 use super::{Disclosure, Personal, PersonalError, json};
 use crate::canonical::{encode_nonce, write_string};
 
@@ -147,9 +147,17 @@ impl Opening {
         name: Cow<'static, str>,
         value: Personal,
     ) -> Result<(), PersonalError> {
-        let Err(at) = self.position(&name) else {
-            let name = name.into_owned();
-            return Err(PersonalError::Duplicate { name });
+        // Most fields come in order of their names.
+        let is_last = self.fields.last().is_none_or(|(last, _)| *last < name);
+        let at = match is_last {
+            true => self.fields.len(),
+            false => match self.position(&name) {
+                Err(at) => at,
+                Ok(_) => {
+                    let name = name.into_owned();
+                    return Err(PersonalError::Duplicate { name });
+                }
+            },
         };
         if self.fields.len() >= MAX_OPENING_FIELDS {
             return Err(PersonalError::TooManyFields);
@@ -172,11 +180,14 @@ impl Opening {
     /// The commitment to all fields.
     #[must_use]
     pub fn commitment(&self) -> [u8; 32] {
-        let digests = self.fields.iter().map(|(name, value)| {
-            let salt = salt_of(&self.salt, name);
-            (name.as_ref(), digest_of(&salt, name, value.expose()))
-        });
-        commit(self.session, digests)
+        let mut commitment = Commitment::new(self.session);
+        for (name, value) in &self.fields {
+            let name = Name::new(name);
+            let salt = salt_of(&self.salt, &name);
+            let digest = digest_of(&salt, &name, value.expose());
+            commitment.add(&name, &digest);
+        }
+        commitment.finish()
     }
 
     /// The disclosure of one field. `None` if there is no such field.
@@ -185,13 +196,14 @@ impl Opening {
         let (shown, value) = self.fields.get(self.position(name).ok()?)?;
         let others = self.fields.iter().filter(|(other, _)| other != shown);
         let others = others.map(|(other, value)| {
-            let salt = salt_of(&self.salt, other);
-            (other.clone(), digest_of(&salt, other, value.expose()))
+            let name = Name::new(other);
+            let salt = salt_of(&self.salt, &name);
+            (other.clone(), digest_of(&salt, &name, value.expose()))
         });
         Some(Disclosure {
             field: shown.clone(),
             value: value.clone(),
-            salt: salt_of(&self.salt, shown),
+            salt: salt_of(&self.salt, &Name::new(shown)),
             others: others.collect(),
         })
     }
@@ -200,11 +212,15 @@ impl Opening {
     #[must_use]
     pub fn to_json(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.json_bytes);
-        let mut separator = b'{';
-        let mut key = |out: &mut Vec<u8>, name: &str| {
-            out.push(std::mem::replace(&mut separator, b','));
-            write_string(out, name);
-            out.push(b':');
+        out.push(b'{');
+        // No name has anything to escape.
+        let key = |out: &mut Vec<u8>, name: &str| {
+            if out.len() > 1 {
+                out.push(b',');
+            }
+            out.push(b'"');
+            out.extend_from_slice(name.as_bytes());
+            out.extend_from_slice(b"\":");
         };
         let after = self
             .fields
@@ -217,13 +233,11 @@ impl Opening {
         key(&mut out, "salt");
         out.push(b'"');
         out.extend_from_slice(&encode_nonce(&self.salt));
-        out.push(b'"');
-        key(&mut out, "session");
+        out.extend_from_slice(br#"","session":""#);
         let mut buffer = Uuid::encode_buffer();
-        write_string(
-            &mut out,
-            self.session.as_hyphenated().encode_lower(&mut buffer),
-        );
+        let session = self.session.as_hyphenated().encode_lower(&mut buffer);
+        out.extend_from_slice(session.as_bytes());
+        out.push(b'"');
         for (name, value) in after {
             key(&mut out, name);
             write_string(&mut out, value.expose());
