@@ -9,20 +9,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use livetrail_clock::Clock;
-use livetrail_ledger::{Handle, Reader};
-use tokio::sync::{Mutex, Notify, watch};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::backoff::Backoff;
-use crate::call::{caught, chain};
+use crate::call::{Turns, chain};
 use crate::clock;
 use crate::error::{ErrorClass, ReplicaError};
 use crate::options::ReplicaOptions;
 use crate::personal::{Erasure, erased_in};
 use crate::range::SealedRange;
-use crate::replicator::{blocking, later};
+use crate::replicator::later;
 use crate::sink::ReplicaSink;
-use crate::source::{self, Batch};
+use crate::source::{Batch, SealedLog};
 use crate::status::Board;
 
 /// How long the sink may lack entries before this loop reads them itself, to see what it has to
@@ -73,8 +72,7 @@ struct Pending {
 
 /// Applies erasures to one sink.
 pub(super) struct Eraser {
-    pub(super) ledger: Handle,
-    pub(super) reader: Arc<Reader>,
+    pub(super) log: SealedLog,
     pub(super) sink: Arc<dyn ReplicaSink>,
     pub(super) options: ReplicaOptions,
     pub(super) clock: Arc<dyn Clock>,
@@ -82,8 +80,7 @@ pub(super) struct Eraser {
     pub(super) backoff: Backoff,
     pub(super) closing: watch::Receiver<Option<Instant>>,
     pub(super) retry: Arc<Notify>,
-    /// Held during each call of the sink: they come one at a time.
-    pub(super) turn: Arc<Mutex<()>>,
+    pub(super) turns: Turns,
     pub(super) progress: watch::Receiver<Progress>,
     /// All erasures below this index are applied or in `pending`.
     pub(super) seen: u64,
@@ -136,10 +133,10 @@ impl Eraser {
     /// Applies erasures from the sink's cursor on, until an error, until the cursor must be read
     /// again, or until the end.
     async fn follow(&mut self) -> Result<Turn, ReplicaError> {
-        let origin = self.origin();
-        let cursor = self.attempt(self.sink.erasure_cursor(&origin)).await?;
+        let origin = self.log.origin();
+        let cursor = self.turns.call(self.sink.erasure_cursor(&origin)).await?;
         // A cursor beyond the log is the alarm of the other loop. Nothing is skipped for it.
-        let cursor = cursor.min(self.sealed());
+        let cursor = cursor.min(self.log.size());
         if cursor != self.kept {
             self.seen = cursor;
             self.pending.0.clear();
@@ -175,7 +172,7 @@ impl Eraser {
                 _ = self.progress.changed() => {}
                 () = self.retry.notified() => return Ok(Turn::Again),
                 () = sleep_until(ask_again_at) => return Ok(Turn::Again),
-                () = sleep(LOOK_AHEAD), if self.seen < self.sealed() => self.look_ahead().await,
+                () = sleep(LOOK_AHEAD), if self.seen < self.log.size() => self.look_ahead().await,
             }
         }
     }
@@ -183,8 +180,8 @@ impl Eraser {
     /// Whether the sink's cursor is beyond the one that is known here. A sink without openings
     /// reports the cursor of its entries, which may have skipped what was pruned.
     async fn is_moved_on(&self) -> bool {
-        let origin = self.origin();
-        let cursor = self.attempt(self.sink.erasure_cursor(&origin)).await;
+        let origin = self.log.origin();
+        let cursor = self.turns.call(self.sink.erasure_cursor(&origin)).await;
         cursor.is_ok_and(|cursor| cursor > self.kept)
     }
 
@@ -197,7 +194,7 @@ impl Eraser {
 
     /// Reads the entries below `end`, as far as more erasures fit.
     async fn scan(&mut self, end: u64) -> Result<(), ReplicaError> {
-        let end = end.min(self.sealed());
+        let end = end.min(self.log.size());
         while self.seen < end && self.pending.0.len() < MAX_PENDING {
             let range = self.read(self.seen).await?;
             for (index, entry, _) in range.iter() {
@@ -217,7 +214,7 @@ impl Eraser {
     /// Reads what is sealed and what the sink does not have yet: an erasure that waits for an
     /// outage of the sink must be seen.
     async fn look_ahead(&mut self) {
-        if let Err(error) = self.scan(self.sealed()).await {
+        if let Err(error) = self.scan(self.log.size()).await {
             let (sink, error) = (self.sink.name(), chain(&error));
             tracing::warn!(sink, error, "cannot read which erasures wait for the sink");
         }
@@ -238,8 +235,8 @@ impl Eraser {
     }
 
     async fn erase(&mut self, end: u64, sessions: Vec<[u8; 16]>) -> Result<(), ReplicaError> {
-        let erasure = Erasure::new(self.origin(), self.kept.min(end)..end, sessions);
-        self.attempt(self.sink.erase(&erasure)).await?;
+        let erasure = Erasure::new(self.log.origin(), self.kept.min(end)..end, sessions);
+        self.turns.call(self.sink.erase(&erasure)).await?;
         self.kept = self.kept.max(end);
         Ok(())
     }
@@ -259,37 +256,11 @@ impl Eraser {
         self.board.erased(passed, self.pending.0.len(), oldest);
     }
 
-    fn sealed(&self) -> u64 {
-        self.ledger.checkpoint().head().size
-    }
-
-    fn origin(&self) -> String {
-        let checkpoint = self.ledger.checkpoint();
-        checkpoint.checkpoint().origin().to_owned()
-    }
-
     async fn read(&self, first: u64) -> Result<SealedRange, ReplicaError> {
-        let reader = Arc::clone(&self.reader);
-        let checkpoint = Arc::new(self.ledger.checkpoint());
-        let options = self.options.clone();
-        let read = move || source::read(&reader, &checkpoint, first, &options);
-        match blocking(read).await?? {
+        match self.log.read(first).await? {
             Batch::Range(range) => Ok(range),
             Batch::PrunedBelow(to) => Err(ReplicaError::ErasuresMissing { from: first, to }),
         }
-    }
-
-    /// Calls the sink with a deadline, when no other call of it runs. A panic in the sink becomes
-    /// an error.
-    async fn attempt<T>(
-        &self,
-        call: impl Future<Output = Result<T, ReplicaError>>,
-    ) -> Result<T, ReplicaError> {
-        let _turn = self.turn.lock().await;
-        let after = self.options.attempt_timeout;
-        timeout(after, caught(call))
-            .await
-            .unwrap_or(Err(ReplicaError::TimedOut { after }))
     }
 
     fn pause_after(&mut self, error: &ReplicaError) -> Duration {

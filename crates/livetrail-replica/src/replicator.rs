@@ -1,7 +1,6 @@
 //! The loop that follows the ledger for one sink: batches go out, cursors come back, errors cause
 //! pauses.
 
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,11 +8,11 @@ use livetrail_clock::Clock;
 use livetrail_ledger::{Cursor, HandOver, Handle, Reader};
 use livetrail_record::{AuditAction, AuditRecord, RecordError, Value, parse_canonical};
 use livetrail_tlog::VerifiedCheckpoint;
-use tokio::sync::{Mutex, Notify, watch};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::backoff::Backoff;
-use crate::call::{caught, chain};
+use crate::call::{Turns, blocking, chain};
 use crate::clock;
 use crate::eraser::{Eraser, Progress};
 use crate::error::{ErrorClass, ReplicaError};
@@ -24,7 +23,7 @@ use crate::personal::{OpeningSource, PersonalMode, opening_of};
 use crate::range::SealedRange;
 use crate::sightings::Sightings;
 use crate::sink::{Gap, ReplicaSink, SinkCursor};
-use crate::source::{self, Batch};
+use crate::source::{Batch, SealedLog};
 use crate::status::{Board, ReplicaStatus};
 
 /// Receives the replicator's own records and puts them into the trail that it follows. Must not
@@ -55,8 +54,7 @@ pub type RecordEvent = Arc<dyn Fn(AuditRecord) + Send + Sync>;
 /// steps 2 to 4 with [`ReplicaSink::erasure_cursor`] and [`ReplicaSink::erase`], and pauses on its
 /// own. Retention waits for it as for the entries.
 pub struct Replicator {
-    ledger: Handle,
-    reader: Arc<Reader>,
+    log: SealedLog,
     sink: Arc<dyn ReplicaSink>,
     options: ReplicaOptions,
     clock: Arc<dyn Clock>,
@@ -68,8 +66,7 @@ pub struct Replicator {
     closer: watch::Sender<Option<Instant>>,
     retry: Arc<Notify>,
     retry_erasures: Arc<Notify>,
-    /// Held during each call of the sink: they come one at a time.
-    turn: Arc<Mutex<()>>,
+    turns: Turns,
     progress: Option<watch::Sender<Progress>>,
     /// The last written local copy of the cursor, and when it was written.
     written: Option<(Cursor, Instant)>,
@@ -143,8 +140,8 @@ impl Replicator {
         Ok(Self {
             board: Arc::new(board),
             backoff: Backoff::new(options.backoff_first, options.backoff_max),
-            ledger,
-            reader,
+            log: SealedLog::new(ledger, reader, &options),
+            turns: Turns::new(options.attempt_timeout),
             sink,
             options,
             clock,
@@ -154,7 +151,6 @@ impl Replicator {
             closer,
             retry: Arc::default(),
             retry_erasures: Arc::default(),
-            turn: Arc::default(),
             progress: None,
             written: None,
             has_answered: false,
@@ -181,7 +177,7 @@ impl Replicator {
     #[must_use]
     pub fn watch(&self) -> ReplicaWatch {
         ReplicaWatch {
-            ledger: self.ledger.clone(),
+            ledger: self.log.ledger.clone(),
             board: Arc::clone(&self.board),
             closer: self.closer.clone(),
             retry: Arc::clone(&self.retry),
@@ -230,8 +226,7 @@ impl Replicator {
         let (sender, progress) = watch::channel(Progress::default());
         self.progress = Some(sender);
         Some(Eraser {
-            ledger: self.ledger.clone(),
-            reader: Arc::clone(&self.reader),
+            log: self.log.clone(),
             sink: Arc::clone(&self.sink),
             options: self.options.clone(),
             clock: Arc::clone(&self.clock),
@@ -239,7 +234,7 @@ impl Replicator {
             backoff: Backoff::new(self.options.backoff_first, self.options.backoff_max),
             closing: self.closing.clone(),
             retry: Arc::clone(&self.retry_erasures),
-            turn: Arc::clone(&self.turn),
+            turns: self.turns.clone(),
             progress,
             seen: self.known,
             kept: self.known,
@@ -283,7 +278,7 @@ impl Replicator {
     /// Holds retention until the sink has answered for the first time: nothing that it may still
     /// need is pruned.
     async fn hold_retention(&mut self) {
-        let cursors = self.ledger.cursors().unwrap_or_default();
+        let cursors = self.log.ledger.cursors().unwrap_or_default();
         let mut of_it = cursors.iter().filter(|(name, _)| name == self.sink.name());
         match of_it.next() {
             Some((_, Cursor::Required(next) | Cursor::Optional(next))) => {
@@ -298,14 +293,14 @@ impl Replicator {
     /// Asks what the sink has seen, whatever else is wrong with it. Notes that it showed before an
     /// error count.
     async fn ask(&mut self) -> Result<(), ReplicaError> {
-        let seen = Sightings::new(Arc::clone(&self.reader));
-        let asked = self.attempt(self.sink.sightings(&seen)).await;
-        let reader = Arc::clone(&self.reader);
+        let seen = Sightings::new(Arc::clone(&self.log.reader));
+        let asked = self.turns.call(self.sink.sightings(&seen)).await;
+        let reader = Arc::clone(&self.log.reader);
         let judged = blocking(move || judge::judge_sightings(&reader, &seen)).await?;
         judged.map_err(|contradiction| self.contradicted(contradiction))?;
         asked?;
         self.has_answered = true;
-        let (ledger, name) = (self.ledger.clone(), source_name(self.sink.as_ref()));
+        let (ledger, name) = (self.log.ledger.clone(), source_name(self.sink.as_ref()));
         blocking(move || ledger.answered(&name))
             .await?
             .map_err(ReplicaError::Ledger)
@@ -317,9 +312,9 @@ impl Replicator {
         if !self.has_answered {
             self.ask().await?;
         }
-        let origin = self.origin();
+        let origin = self.log.origin();
         let hand_overs = self.hand_overs().await?;
-        let cursor = self.attempt(self.sink.cursor(&origin)).await?;
+        let cursor = self.turns.call(self.sink.cursor(&origin)).await?;
         self.compare(&cursor).await?;
         let ask_again_at = later(clock::now(), self.options.recheck_interval);
         let mut next = cursor.next();
@@ -341,7 +336,7 @@ impl Replicator {
             }
             let batch = match ahead.take() {
                 Some(batch) => batch,
-                None => self.read(next).await?,
+                None => self.log.read(next).await?,
             };
             let range = match batch {
                 Batch::Range(range) => range,
@@ -355,7 +350,7 @@ impl Replicator {
             self.note_age(&range);
             let (range, is_whole) = self.with_openings_of(range).await?;
             let range = with_those_due(range, &hand_overs, attached);
-            let (sent, read) = tokio::join!(self.attempt(self.sink.append(&range)), async {
+            let (sent, read) = tokio::join!(self.turns.call(self.sink.append(&range)), async {
                 if is_whole {
                     self.read_ahead(range.next()).await
                 } else {
@@ -381,12 +376,12 @@ impl Replicator {
             return Wait::Turn(Turn::Again);
         }
         let target = next.saturating_add(1);
-        if self.sealed() >= target {
+        if self.log.size() >= target {
             return Wait::More;
         }
         self.board.caught_up();
         let mut closing = self.closing.clone();
-        let mut sealed = self.ledger.sealed(target);
+        let mut sealed = self.log.ledger.sealed(target);
         loop {
             let due = self.cursor_due();
             tokio::select! {
@@ -406,7 +401,7 @@ impl Replicator {
                 }
             }
         }
-        if self.sealed() >= target {
+        if self.log.size() >= target {
             Wait::More
         } else {
             Wait::Turn(Turn::End)
@@ -416,12 +411,12 @@ impl Replicator {
     /// Waits for a batch to become full.
     async fn fill_batch(&mut self, next: u64) {
         let full = self.full_at(next);
-        if self.options.batch_interval.is_zero() || self.sealed() >= full {
+        if self.options.batch_interval.is_zero() || self.log.size() >= full {
             return;
         }
         let until = later(clock::now(), self.options.batch_interval);
         let mut closing = self.closing.clone();
-        let mut sealed = self.ledger.sealed(full);
+        let mut sealed = self.log.ledger.sealed(full);
         loop {
             let due = self.cursor_due();
             tokio::select! {
@@ -443,33 +438,16 @@ impl Replicator {
         first.saturating_add(records)
     }
 
-    fn sealed(&self) -> u64 {
-        self.ledger.checkpoint().head().size
-    }
-
-    fn origin(&self) -> String {
-        let checkpoint = self.ledger.checkpoint();
-        checkpoint.checkpoint().origin().to_owned()
-    }
-
-    /// Reads a batch from disk, on a thread that may block.
-    async fn read(&self, first: u64) -> Result<Batch, ReplicaError> {
-        let reader = Arc::clone(&self.reader);
-        let checkpoint = Arc::new(self.ledger.checkpoint());
-        let options = self.options.clone();
-        blocking(move || source::read(&reader, &checkpoint, first, &options)).await?
-    }
-
     async fn read_ahead(&self, first: u64) -> Option<Result<Batch, ReplicaError>> {
         let wanted = if self.options.batch_interval.is_zero() {
             first.saturating_add(1)
         } else {
             self.full_at(first)
         };
-        if self.sealed() < wanted {
+        if self.log.size() < wanted {
             return None;
         }
-        Some(self.read(first).await)
+        Some(self.log.read(first).await)
     }
 
     /// Adds the openings of its entries to a range, for a sink that keeps them. The range becomes
@@ -512,8 +490,8 @@ impl Replicator {
     }
 
     async fn compare(&self, cursor: &SinkCursor) -> Result<(), ReplicaError> {
-        let reader = Arc::clone(&self.reader);
-        let checkpoint: VerifiedCheckpoint = self.ledger.checkpoint();
+        let reader = Arc::clone(&self.log.reader);
+        let checkpoint: VerifiedCheckpoint = self.log.ledger.checkpoint();
         let cursor = cursor.clone();
         let judged = blocking(move || judge::judge_cursor(&reader, &checkpoint, &cursor)).await?;
         judged.map_err(|contradiction| self.contradicted(contradiction))
@@ -522,7 +500,7 @@ impl Replicator {
     /// Stops the log if our own signature proves the contradiction.
     fn contradicted(&self, contradiction: Contradiction) -> ReplicaError {
         if contradiction.proven {
-            self.ledger.halt(format!(
+            self.log.ledger.halt(format!(
                 "sink {}: {}. Do not start this copy of the trail again: restore the newest copy, or continue with a new log",
                 self.sink.name(),
                 contradiction.error
@@ -534,7 +512,7 @@ impl Replicator {
     /// The hand-overs of the log. Keys change only while no server runs, so these stay the same for
     /// the life of the process.
     async fn hand_overs(&self) -> Result<Vec<HandOver>, ReplicaError> {
-        let reader = Arc::clone(&self.reader);
+        let reader = Arc::clone(&self.log.reader);
         blocking(move || reader.hand_overs())
             .await?
             .map_err(ReplicaError::Ledger)
@@ -566,11 +544,11 @@ impl Replicator {
             });
         }
         let gap = Gap::new(
-            self.origin(),
+            self.log.origin(),
             missing.clone(),
             "pruned before the sink came back",
         );
-        self.attempt(self.sink.skip(&gap)).await?;
+        self.turns.call(self.sink.skip(&gap)).await?;
         let records = missing.end.saturating_sub(missing.start);
         self.board.skipped(missing.end, records);
         tracing::error!(
@@ -581,19 +559,6 @@ impl Replicator {
         );
         self.record(AuditAction::AdminReplicaGap, missing);
         Ok(())
-    }
-
-    /// Calls the sink with a deadline, when no other call of it runs. A panic in the sink becomes
-    /// an error.
-    async fn attempt<T>(
-        &self,
-        call: impl Future<Output = Result<T, ReplicaError>>,
-    ) -> Result<T, ReplicaError> {
-        let _turn = self.turn.lock().await;
-        let after = self.options.attempt_timeout;
-        timeout(after, caught(call))
-            .await
-            .unwrap_or(Err(ReplicaError::TimedOut { after }))
     }
 
     /// Logs what went wrong, and returns how long to wait now.
@@ -647,7 +612,7 @@ impl Replicator {
             next,
             "retention no longer waits for this sink"
         );
-        self.record(AuditAction::AdminReplicaLeftBehind, next..self.sealed());
+        self.record(AuditAction::AdminReplicaLeftBehind, next..self.log.size());
         let cursor = self.local_cursor().unwrap_or(Cursor::Optional(next));
         self.write_cursor(cursor).await;
     }
@@ -688,7 +653,7 @@ impl Replicator {
     }
 
     async fn write_cursor(&mut self, cursor: Cursor) {
-        let ledger = self.ledger.clone();
+        let ledger = self.log.ledger.clone();
         let name = self.sink.name().to_owned();
         let written = blocking(move || ledger.set_cursor(&name, Some(cursor))).await;
         match written {
@@ -772,14 +737,6 @@ fn with_those_due(range: SealedRange, hand_overs: &[HandOver], attached: u64) ->
         return range;
     }
     range.with_hand_overs(due.into())
-}
-
-pub(super) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, ReplicaError> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|error| ReplicaError::unavailable("the runtime is shutting down", error))
 }
 
 impl std::fmt::Debug for Replicator {

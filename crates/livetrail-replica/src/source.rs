@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use livetrail_ledger::{LedgerError, Reader};
+use livetrail_ledger::{Handle, LedgerError, Reader};
 use livetrail_tlog::{TILE_WIDTH, VerifiedCheckpoint, parse_bundle};
 
+use crate::call::blocking;
 use crate::error::ReplicaError;
 use crate::options::ReplicaOptions;
 use crate::range::SealedRange;
@@ -21,54 +22,91 @@ pub(super) enum Batch {
     PrunedBelow(u64),
 }
 
-/// Reads the entries from `first` on that this checkpoint covers, up to the bounds of a batch.
-/// `first` must be below its size.
-pub(super) fn read(
-    reader: &Reader,
-    checkpoint: &Arc<VerifiedCheckpoint>,
-    first: u64,
-    options: &ReplicaOptions,
-) -> Result<Batch, ReplicaError> {
-    let size = checkpoint.head().size;
-    let mut entries = Vec::new();
-    let mut leaves = Vec::new();
-    let mut bytes = 0_usize;
-    let mut next = first;
-    while next < size && entries.len() < options.batch_records && bytes < options.batch_bytes {
-        let number = next / WIDTH;
-        let sealed = match reader.sealed_bundle(checkpoint, number) {
-            Ok(sealed) => sealed,
-            // Entries that were read already go out first.
-            Err(error) if error.is_absence() && !entries.is_empty() => break,
-            Err(error) if error.is_absence() => {
-                return pruned_below(reader, checkpoint, number)?
-                    .map(Batch::PrunedBelow)
-                    .ok_or(ReplicaError::Ledger(error));
-            }
-            Err(error) => return Err(ReplicaError::Ledger(error)),
-        };
-        // Entries are slices of their bundle; nothing is copied.
-        let whole = Bytes::from(sealed.bytes);
-        let parsed = parse_bundle(sealed.bundle, &whole).map_err(|error| {
-            ReplicaError::Ledger(LedgerError::FileCorrupt {
-                path: sealed.bundle.to_string(),
-                what: error.to_string(),
-            })
-        })?;
-        let skip = usize::try_from(next % WIDTH).unwrap_or(0);
-        for (entry, leaf) in parsed.into_iter().zip(sealed.leaves).skip(skip) {
-            if entries.len() >= options.batch_records || bytes >= options.batch_bytes {
-                break;
-            }
-            entries.push(whole.slice_ref(entry));
-            leaves.push(leaf);
-            bytes = bytes.saturating_add(entry.len());
-            next = next.saturating_add(1);
+/// What is sealed of a ledger: the input of both loops of a replicator.
+#[derive(Clone)]
+pub(super) struct SealedLog {
+    pub(super) ledger: Handle,
+    pub(super) reader: Arc<Reader>,
+    batch_records: usize,
+    batch_bytes: usize,
+}
+
+impl SealedLog {
+    pub(super) fn new(ledger: Handle, reader: Arc<Reader>, options: &ReplicaOptions) -> Self {
+        Self {
+            ledger,
+            reader,
+            batch_records: options.batch_records,
+            batch_bytes: options.batch_bytes,
         }
     }
-    SealedRange::new(first, entries, leaves, Arc::clone(checkpoint))
-        .map(Batch::Range)
-        .map_err(ReplicaError::Range)
+
+    /// The number of sealed entries.
+    pub(super) fn size(&self) -> u64 {
+        self.ledger.checkpoint().head().size
+    }
+
+    pub(super) fn origin(&self) -> String {
+        let checkpoint = self.ledger.checkpoint();
+        checkpoint.checkpoint().origin().to_owned()
+    }
+
+    /// Reads the entries from `first` on, up to the bounds of a batch, on a thread that may block.
+    /// `first` must be below the size.
+    pub(super) async fn read(&self, first: u64) -> Result<Batch, ReplicaError> {
+        let log = self.clone();
+        let checkpoint = Arc::new(self.ledger.checkpoint());
+        blocking(move || log.read_at(&checkpoint, first)).await?
+    }
+
+    /// Reads the entries that this checkpoint covers.
+    pub(super) fn read_at(
+        &self,
+        checkpoint: &Arc<VerifiedCheckpoint>,
+        first: u64,
+    ) -> Result<Batch, ReplicaError> {
+        let reader = &self.reader;
+        let size = checkpoint.head().size;
+        let mut entries = Vec::new();
+        let mut leaves = Vec::new();
+        let mut bytes = 0_usize;
+        let mut next = first;
+        while next < size && entries.len() < self.batch_records && bytes < self.batch_bytes {
+            let number = next / WIDTH;
+            let sealed = match reader.sealed_bundle(checkpoint, number) {
+                Ok(sealed) => sealed,
+                // Entries that were read already go out first.
+                Err(error) if error.is_absence() && !entries.is_empty() => break,
+                Err(error) if error.is_absence() => {
+                    return pruned_below(reader, checkpoint, number)?
+                        .map(Batch::PrunedBelow)
+                        .ok_or(ReplicaError::Ledger(error));
+                }
+                Err(error) => return Err(ReplicaError::Ledger(error)),
+            };
+            // Entries are slices of their bundle; nothing is copied.
+            let whole = Bytes::from(sealed.bytes);
+            let parsed = parse_bundle(sealed.bundle, &whole).map_err(|error| {
+                ReplicaError::Ledger(LedgerError::FileCorrupt {
+                    path: sealed.bundle.to_string(),
+                    what: error.to_string(),
+                })
+            })?;
+            let skip = usize::try_from(next % WIDTH).unwrap_or(0);
+            for (entry, leaf) in parsed.into_iter().zip(sealed.leaves).skip(skip) {
+                if entries.len() >= self.batch_records || bytes >= self.batch_bytes {
+                    break;
+                }
+                entries.push(whole.slice_ref(entry));
+                leaves.push(leaf);
+                bytes = bytes.saturating_add(entry.len());
+                next = next.saturating_add(1);
+            }
+        }
+        SealedRange::new(first, entries, leaves, Arc::clone(checkpoint))
+            .map(Batch::Range)
+            .map_err(ReplicaError::Range)
+    }
 }
 
 /// The first index after bundle `missing` whose bundle exists: pruning always removes a beginning.

@@ -22,7 +22,7 @@ use crate::ReplicaOptions;
 use crate::error::BoxError;
 use crate::personal::{OpeningSource, opening_of};
 use crate::range::SealedRange;
-use crate::source::{self, Batch};
+use crate::source::{Batch, SealedLog};
 
 /// A ledger in memory whose entries are records. The same steps give the same entries, so two
 /// ledgers of one origin can have a common beginning, or be the same log at different ages.
@@ -308,7 +308,8 @@ impl TestLog {
             ..ReplicaOptions::default()
         };
         let checkpoint = Arc::new(self.ledger.checkpoint());
-        match source::read(&self.reader, &checkpoint, first, &options) {
+        let log = SealedLog::new(self.handle(), self.reader(), &options);
+        match log.read_at(&checkpoint, first) {
             Ok(Batch::Range(range)) => {
                 let source = self.openings.as_ref();
                 let openings: Vec<_> = range
