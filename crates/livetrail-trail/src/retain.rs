@@ -16,6 +16,7 @@ use livetrail_tlog::{Bundle, TILE_WIDTH};
 use super::{
     Retention, TrailView,
     clock::{self, TrailTime, kernel_ms, take_confirmation, witness_times_ms},
+    hold_notes,
     index::open_sessions,
     keys,
     maintenance::recorded,
@@ -167,16 +168,17 @@ impl Keeper {
             interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         }
         self.view.holds.begin(&self.view.reader);
+        record_left_holds(&self.pipeline, &self.view, &self.directory);
         loop {
             tokio::select! {
                 () = &mut stopping => {
-                    record_holds(&self.pipeline, &self.view);
+                    record_holds(&self.pipeline, &self.view, &self.directory);
                     self.view.looks.keep(&self.directory, &self.pipeline, true);
                     self.read_clocks(None);
                     return;
                 }
                 _ = holds.tick() => {
-                    record_holds(&self.pipeline, &self.view);
+                    record_holds(&self.pipeline, &self.view, &self.directory);
                     self.view.looks.keep(&self.directory, &self.pipeline, false);
                     if let Some((confirmed, by)) = take_confirmation(&self.directory) {
                         self.confirmed(confirmed, by);
@@ -192,7 +194,7 @@ impl Keeper {
                 }
                 _ = prunes.tick() => {
                     // The end of a hold is recorded before the entries that it held are removed.
-                    record_holds(&self.pipeline, &self.view);
+                    record_holds(&self.pipeline, &self.view, &self.directory);
                     self.prune_or_log().await;
                 }
             }
@@ -397,12 +399,33 @@ fn holds_of(reader: &Reader) -> Option<BTreeMap<String, u64>> {
     Some(holds.collect())
 }
 
-fn record_holds(pipeline: &AuditPipeline, view: &TrailView) {
+/// Records the changes of holds that commands have made since the last call.
+fn record_holds(pipeline: &AuditPipeline, view: &TrailView, directory: &Path) {
     for (name, from) in view.holds.changed(&view.reader) {
-        tracing::info!(hold = name, from, "a legal hold was changed");
-        if let Ok(record) = operations::held(&name, from)
-            && let Err(error) = pipeline.record(record)
-        {
+        let by = hold_notes::take(directory, &name, from);
+        record_hold(pipeline, &name, from, by);
+    }
+}
+
+/// Records the changes of holds that an earlier process did not record before it was killed.
+fn record_left_holds(pipeline: &AuditPipeline, view: &TrailView, directory: &Path) {
+    let Some(holds) = holds_of(&view.reader) else {
+        return;
+    };
+    for note in hold_notes::left(directory) {
+        let by = hold_notes::take(directory, &note.name, note.from);
+        // The command may have ended before it changed the hold.
+        if holds.get(&note.name).copied() == note.from {
+            record_hold(pipeline, &note.name, note.from, by);
+        }
+    }
+}
+
+fn record_hold(pipeline: &AuditPipeline, name: &str, from: Option<u64>, by: Option<String>) {
+    tracing::info!(hold = name, from, "a legal hold was changed");
+    if let Ok(mut record) = operations::held(name, from) {
+        record.by = by;
+        if let Err(error) = pipeline.record(record) {
             tracing::error!(hold = name, %error, "the change of a legal hold is not on record");
         }
     }

@@ -289,7 +289,7 @@ fn a_running_server_removes_what_is_old_and_not_what_is_held() {
     let holds = ["--action", "admin_held", "--format", "json"];
     let holds = trail_command(&server, "query", &holds).success();
     assert!(
-        holds.stdout.contains("\"lifted\":true"),
+        holds.stdout.contains("\"lifted\":true") && holds.stdout.contains("\"by\":\"local:"),
         "{}",
         holds.output()
     );

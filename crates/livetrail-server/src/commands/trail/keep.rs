@@ -7,7 +7,7 @@ use livetrail_engine::{Clock, SystemClock};
 use livetrail_ledger::{Cursor, Reader, RealStore, SharedStore, set_hold};
 use livetrail_record::Uuid;
 use livetrail_trail::{
-    Maintenance, Personal, Wanted, ask_to_confirm, explain,
+    Maintenance, Personal, Wanted, ask_to_confirm, change_hold, explain,
     looked::notes,
     open_sessions,
     personal::{Answered, Asked, HoldOn},
@@ -237,7 +237,8 @@ pub(super) fn hold(args: &HoldArgs) -> Outcome {
         // A server has opened the trail. The hold is in force at once, because the server reads the
         // holds before it removes anything. The server also records it.
         Err(error) if error.is_in_use() => {
-            set_hold(store.as_ref(), name, from).map_err(Failure::unusable)?;
+            let directory = trail_directory(&config.data);
+            change_hold(&directory, store.as_ref(), name, from).map_err(Failure::unusable)?;
             say(&format!(
                 "{}; the running server records it",
                 describe_hold(name, from)
