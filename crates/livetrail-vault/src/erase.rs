@@ -12,6 +12,8 @@
 //!    part was overwritten looks like damage, and its row in the active segment cannot be looked
 //!    up. So the start that finishes the erasure also erases the damaged rows of that segment.
 //! 5. `erasing` is removed.
+//!
+//! Steps 2 to 5 are in `destroy.rs`. Step 4 has parts, between which others can use the vault.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
@@ -19,12 +21,11 @@ use std::{
 };
 
 use crate::{
-    disk,
     error::VaultError,
-    find::{Places, Position},
+    find::Position,
     format::{
         row::{Row, SessionId},
-        tombstones, wide,
+        wide,
     },
     key::Kind,
     segment::Read,
@@ -633,79 +634,6 @@ impl Vault {
         for chunk in all.chunks(ERASE_SESSIONS) {
             record(chunk).map_err(VaultError::Record)?;
             self.destroy(chunk)?;
-        }
-        Ok(())
-    }
-
-    /// Erases all that the vault has of these sessions.
-    pub(crate) fn destroy(&mut self, sessions: &[SessionId]) -> Result<(), VaultError> {
-        if sessions.is_empty() {
-            return Ok(());
-        }
-        self.mutate(|vault| {
-            let mut sorted = sessions.to_vec();
-            sorted.sort_unstable();
-            sorted.dedup();
-            vault
-                .disk
-                .replace(disk::ERASING, &tombstones::file(&sorted))?;
-            vault.finish(&sorted, Places::new())
-        })
-    }
-
-    /// Finishes an erasure that a crash interrupted; returns its number of sessions.
-    pub(crate) fn finish_erasure(&mut self) -> Result<u64, VaultError> {
-        let Some(bytes) = self.disk.read(disk::ERASING)? else {
-            return Ok(0);
-        };
-        let sessions = tombstones::parse(&bytes).ok_or_else(|| {
-            VaultError::damaged(
-                disk::ERASING,
-                "it is not valid: delete it and replay the erasures of the log",
-            )
-        })?;
-        let mut places = Places::new();
-        let torn = self.active.damaged();
-        if !torn.is_empty() {
-            places.insert(self.active.number, torn);
-        }
-        self.finish(sessions, places)?;
-        Ok(wide(sessions.len()))
-    }
-
-    /// Erases sessions, and the rows at these positions.
-    fn finish(&mut self, sessions: &[SessionId], mut places: Places) -> Result<(), VaultError> {
-        self.tombstones.add(sessions)?;
-        for kind in [Kind::Session, Kind::Owner] {
-            for (_, (segment, row)) in self.locate_by(kind, sessions)? {
-                places.entry(segment).or_default().insert(row);
-            }
-        }
-        self.destroy_places(&places)?;
-        self.disk.remove(disk::ERASING)?;
-        self.disk.sync_dir()
-    }
-
-    /// Erases rows: in each segment first the keys, then the rows, then the tokens.
-    pub(crate) fn destroy_places(&mut self, places: &Places) -> Result<(), VaultError> {
-        let segments = self.full.len();
-        for (segment, rows) in places {
-            if *segment == self.active.number {
-                self.active.destroy(rows)?;
-            } else if let Some(full) = self.full.get(segment) {
-                match full.destroy(&self.disk, &self.keys, rows)? {
-                    Some(left) => {
-                        self.full.insert(*segment, left);
-                    }
-                    None => {
-                        self.full.remove(segment);
-                    }
-                }
-            }
-        }
-        // A removed index has tokens, so it must be removed before `erasing` is.
-        if self.full.len() < segments {
-            self.disk.sync_dir()?;
         }
         Ok(())
     }

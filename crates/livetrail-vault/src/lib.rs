@@ -11,6 +11,7 @@
 //! | keeping rows | [`Vault::insert`], [`Vault::insert_missing`], [`NewRow`] |
 //! | finding rows | [`Vault::get`], [`Vault::find`], [`Query`] |
 //! | erasing | [`Vault::erase`], [`Vault::dry_run`], [`Vault::expire`], [`Vault::replay`] |
+//! | erasing in parts | [`Vault::begin_erasure`], [`Vault::erase_part`] |
 //! | holds | [`Vault::set_hold`], [`Vault::lift_hold`], [`Vault::run_waiting`], [`Vault::held_sessions`] |
 //! | back-ups, checks | [`Vault::copy_to`], [`Vault::check`], [`Vault::repair`] |
 //! | openings in a write-ahead log | [`sealed`] |
@@ -113,7 +114,7 @@
 //! | erase: the caller's record | nothing is erased | the log names the sessions: [`Vault::replay`] erases them | same |
 //! | erase: write, sync, rename `erasing` | nothing is erased; `replay` does it | the start finishes the erasure | same |
 //! | erase: write tombstones | the start finishes | the start finishes | same |
-//! | erase: overwrite keys, sync | the start overwrites all of them again | same | rows without keys cannot be read; the start finishes |
+//! | erase: overwrite keys of a part, sync | the start overwrites all of them again | same | rows without keys cannot be read; the start finishes |
 //! | erase: overwrite rows, sync | the start finishes | same | same |
 //! | erase: replace the index | the start finishes: the old index still names the rows | same | same |
 //! | erase: remove an empty segment | the start removes what is left of it | same | same |
@@ -165,6 +166,7 @@
 
 mod check;
 mod crypt;
+mod destroy;
 mod disk;
 mod erase;
 mod error;
@@ -184,6 +186,7 @@ mod tombstones;
 mod vault;
 
 pub use check::{Check, Problem};
+pub use destroy::PART_ROWS;
 pub use erase::{ERASE_SESSIONS, Erasure, Record};
 pub use error::VaultError;
 pub use find::{MAX_PAGE_ROWS, Opening, Page, Position};

@@ -191,6 +191,8 @@ pub struct Vault {
     pub(crate) state: State,
     refusals: Refusals,
     broken: bool,
+    /// The rows of an erasure that are not erased yet.
+    pub(crate) unfinished: Option<crate::find::Places>,
     /// `None` when the vault is open to read only.
     lock: Option<Box<dyn Lock>>,
 }
@@ -334,6 +336,7 @@ impl Vault {
             state: State::read(&disk, &state_key)?,
             refusals: Refusals::default(),
             broken: false,
+            unfinished: None,
             lock,
             disk,
             id: *id,

@@ -47,6 +47,31 @@ fn an_erased_session_is_gone_with_its_key_and_tokens_and_takes_no_later_opening(
 }
 
 #[test]
+fn others_use_the_vault_between_the_parts_of_an_erasure_and_a_start_finishes_it() {
+    let mem = MemStore::new();
+    let mut vault = open(&mem);
+    insert(&mut vault, 0..10).unwrap();
+    let erased = vault.begin_erasure(&sessions([1, 5, 9, 40])).unwrap();
+    assert_eq!((erased, vault.is_erasing()), (3, true));
+    // No opening of these sessions is accepted, and their rows go one part after the other.
+    assert_eq!(insert(&mut vault, [1, 40, 41]).unwrap(), 1);
+    assert!(vault.erase_part().unwrap() && vault.is_erasing());
+    assert_eq!(present(&vault, 50), [0, 2, 3, 4, 5, 6, 7, 8, 9, 41]);
+    drop(vault);
+    let store: SharedStore = Arc::new(mem.clone());
+    let (mut vault, opened) = try_open(&store, &ManualClock::at(NOW_MS)).unwrap();
+    assert_eq!(opened.finished_erasures, 4);
+    assert_eq!(present(&vault, 50), [0, 2, 3, 4, 6, 7, 8, 41]);
+    // The next erasure finishes the one before it.
+    vault.begin_erasure(&sessions([0])).unwrap();
+    vault.begin_erasure(&sessions([8])).unwrap();
+    assert_eq!(present(&vault, 50), [2, 3, 4, 6, 7, 8, 41]);
+    while vault.erase_part().unwrap() {}
+    assert_eq!(present(&vault, 50), [2, 3, 4, 6, 7, 41]);
+    assert!(!vault.is_erasing() && vault.check().unwrap().is_good());
+}
+
+#[test]
 fn parts_of_a_session_are_erased_with_it_and_none_is_kept_later() {
     let mem = MemStore::new();
     let mut vault = open(&mem);
