@@ -8,6 +8,7 @@
 //! | trusted keys | [`Policy`], [`KeyFile`] |
 //! | checking a sink's lines of JSON against a signed checkpoint | [`verify_lines`], [`Lines`] |
 //! | checking a file of lines, which has no evidence in it | [`verify_file`] |
+//! | the trails of several servers in one place | [`verify_fleet`], [`FleetReport`] |
 //! | comparing openings of personal fields with their entries | [`Openings`], [`PersonalReport`] |
 //! | results | [`Report`], [`Verdict`], [`Finding`] |
 //!
@@ -44,6 +45,7 @@ mod conclusion;
 mod error;
 mod file_trail;
 mod finding;
+mod fleet;
 mod fuzz;
 mod lines;
 mod note;
@@ -61,6 +63,9 @@ mod verify;
 pub use error::VerifyError;
 pub use file_trail::verify_file;
 pub use finding::{Class, Finding, MAX_FINDINGS, Severity};
+pub use fleet::{
+    FleetOptions, FleetReport, FleetState, FleetTrail, FleetTrailReport, MAX_FLEET, verify_fleet,
+};
 #[doc(hidden)]
 pub use fuzz::{fuzz_lines, fuzz_openings, fuzz_trail};
 pub use lines::{Lines, checkpoint_in, verify_lines};

@@ -12,9 +12,10 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use livetrail_record::Uuid;
 use livetrail_tlog::{MAX_ENTRY_BYTES, MAX_PROOF_FILE_BYTES};
 use livetrail_verify::{
-    Directory, KeyFile, Limits, Lines, MAX_OPENING_FILE_BYTES, MAX_POLICY_BYTES, Openings, Options,
-    Policy, ProofReport, Report, Site, Source, Verdict, VerifyError, shown, verify, verify_file,
-    verify_lines, verify_proof,
+    Directory, FleetOptions, FleetReport, FleetTrail, KeyFile, Limits, Lines, MAX_FLEET,
+    MAX_OPENING_FILE_BYTES, MAX_POLICY_BYTES, Openings, Options, Policy, ProofReport, Report, Site,
+    Source, Verdict, VerifyError, shown, verify, verify_file, verify_fleet, verify_lines,
+    verify_proof,
 };
 
 const EXAMPLES: &str = "\
@@ -45,6 +46,10 @@ Examples:
 
   Check the copy in a sink's database (if built with the feature postgres), without the server and its disk:
     livetrail-verify --postgres postgres://auditor@db.example.com/trail --vkey trail.vkey
+
+  Check the trails of several servers in one place, each with its own key; which of them is behind, silent or absent?
+    livetrail-verify --fleet --postgres postgres://auditor@db.example.com/trail --vkey edge-1.vkey --vkey edge-2.vkey
+    livetrail-verify --fleet ./copies --vkey edge-1.vkey --vkey edge-2.vkey
 
   Check a sink's files of JSON lines (rotated ones first), against the signed checkpoint in the last one's cursor; or piped in:
     livetrail-verify --lines trail.json.0* trail.json --vkey trail.vkey
@@ -101,6 +106,19 @@ struct Arguments {
     /// Authorities for the database's certificate, instead of this system's
     #[arg(long, value_name = "FILE", requires = "postgres")]
     postgres_ca: Option<PathBuf>,
+    /// The place has the trails of several servers: a database, a directory with one directory per
+    /// trail, or a prefix in a bucket with one prefix per trail. Each is checked with the key of
+    /// its name. A trail that is silent, or absent though its key is given, is a failure
+    #[arg(long, conflicts_with_all = ["proof", "lines", "policy", "origin", "opening", "personal_of"])]
+    fleet: bool,
+    /// With --fleet: a trail whose newest record is this old is silent, unless its server stopped
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 3_600,
+        requires = "fleet"
+    )]
+    silent_after: u64,
     /// A key to trust, or a file with one per line. The log's own; with type 0x04 its second key,
     /// or a witness's
     #[arg(long, value_name = "KEY-OR-FILE")]
@@ -205,6 +223,7 @@ fn could_not(error: &anyhow::Error, json: bool) -> ExitCode {
 /// The result of the requested check.
 enum Answer {
     Trail(Box<Report>),
+    Fleet(FleetReport),
     Receipt(Box<ProofReport>),
 }
 
@@ -212,6 +231,7 @@ impl Answer {
     fn verdict(&self) -> Verdict {
         match self {
             Self::Trail(report) => report.verdict,
+            Self::Fleet(report) => report.verdict,
             Self::Receipt(report) => report.verdict,
         }
     }
@@ -221,8 +241,10 @@ fn print(answer: &Answer, json: bool) -> Result<()> {
     let mut out = std::io::stdout().lock();
     match (answer, json) {
         (Answer::Trail(report), true) => serde_json::to_writer_pretty(&mut out, report)?,
+        (Answer::Fleet(report), true) => serde_json::to_writer_pretty(&mut out, report)?,
         (Answer::Receipt(report), true) => serde_json::to_writer_pretty(&mut out, report)?,
         (Answer::Trail(report), false) => write!(out, "{report}")?,
+        (Answer::Fleet(report), false) => write!(out, "{report}")?,
         (Answer::Receipt(report), false) => write!(out, "{report}")?,
     }
     if json {
@@ -241,6 +263,7 @@ fn run(arguments: &Arguments) -> Result<Answer> {
             let report = verify_proof(&proof, &record, &options)?;
             Ok(Answer::Receipt(Box::new(report)))
         }
+        _ if arguments.fleet => Ok(Answer::Fleet(fleet(arguments, &options)?)),
         _ => {
             let place = arguments.place.as_deref().unwrap_or_default();
             let report = trail(place, arguments, &options)?;
@@ -278,6 +301,49 @@ fn trail(place: &str, arguments: &Arguments, options: &Options) -> Result<Report
     };
     bar.clear();
     Ok(report)
+}
+
+/// Checks all trails of a place.
+fn fleet(arguments: &Arguments, options: &Options) -> Result<FleetReport> {
+    let place = arguments.place.as_deref().unwrap_or_default();
+    let (place, trails) = match &arguments.postgres {
+        Some(url) => ("the database", databases(url, arguments)?),
+        None if place.starts_with("s3://") => (place, buckets(place, arguments)?),
+        None => (place, directories(place)?),
+    };
+    ensure!(
+        trails.len() <= MAX_FLEET,
+        "there are more than {MAX_FLEET} trails in {place}"
+    );
+    let fleet = FleetOptions {
+        keys: keys(arguments)?,
+        silent_after_ms: arguments.silent_after.saturating_mul(1_000),
+    };
+    let bar = Bar::new();
+    let mut progress = |done, total| bar.show(done, total);
+    let report = verify_fleet(place, trails, &fleet, options, &mut progress);
+    bar.clear();
+    Ok(report?)
+}
+
+/// The directories below this one.
+fn directories(place: &str) -> Result<Vec<FleetTrail<'static>>> {
+    let path = Path::new(place);
+    ensure!(path.is_dir(), "{place} is not a directory");
+    let mut names = Vec::new();
+    Directory::new(path)
+        .list("", &mut |name, is_directory| {
+            if is_directory && names.len() <= MAX_FLEET {
+                names.push(name.to_owned());
+            }
+        })
+        .with_context(|| format!("cannot read {place}"))?;
+    names.sort();
+    let trails = names.into_iter().map(|name| {
+        let trail = Directory::new(trail_in(&path.join(&name)));
+        FleetTrail::new(name, || Ok(trail))
+    });
+    Ok(trails.collect())
 }
 
 fn lines(
@@ -331,6 +397,26 @@ fn database(url: &str, arguments: &Arguments) -> Result<Box<dyn Source>> {
     Ok(Box::new(trail))
 }
 
+#[cfg(feature = "postgres")]
+fn databases<'a>(url: &'a str, arguments: &'a Arguments) -> Result<Vec<FleetTrail<'a>>> {
+    use livetrail_verify::PostgresTrail;
+
+    let ca_file = arguments.postgres_ca.as_deref();
+    let origins = PostgresTrail::origins(url, ca_file, MAX_FLEET + 1)?;
+    let trails = origins.into_iter().map(|name| {
+        let origin = name.clone();
+        FleetTrail::new(name, move || {
+            PostgresTrail::open(url, Some(&origin), ca_file)
+        })
+    });
+    Ok(trails.collect())
+}
+
+#[cfg(not(feature = "postgres"))]
+fn databases(url: &str, arguments: &Arguments) -> Result<Vec<FleetTrail<'static>>> {
+    database(url, arguments).map(|_| Vec::new())
+}
+
 #[cfg(not(feature = "postgres"))]
 fn database(_: &str, _: &Arguments) -> Result<Box<dyn Source>> {
     anyhow::bail!(
@@ -354,6 +440,15 @@ fn trail_in(path: &Path) -> PathBuf {
 
 #[cfg(feature = "s3")]
 fn bucket(place: &str, arguments: &Arguments) -> Result<livetrail_verify::BucketSite> {
+    let (endpoint, credentials) = server_of_bucket(arguments)?;
+    let bucket = livetrail_verify::BucketSite::open(place, endpoint, credentials);
+    Ok(bucket?)
+}
+
+#[cfg(feature = "s3")]
+fn server_of_bucket(
+    arguments: &Arguments,
+) -> Result<(livetrail_s3::Endpoint, livetrail_s3::Credentials)> {
     use livetrail_s3::{CredentialSource, Endpoint};
 
     let region = &arguments.s3_region;
@@ -361,9 +456,26 @@ fn bucket(place: &str, arguments: &Arguments) -> Result<livetrail_verify::Bucket
         Some(url) => Endpoint::new(url, region, true)?,
         None => Endpoint::amazon(region)?,
     };
-    let credentials = CredentialSource::Environment.load()?;
-    let bucket = livetrail_verify::BucketSite::open(place, endpoint, credentials);
-    Ok(bucket?)
+    Ok((endpoint, CredentialSource::Environment.load()?))
+}
+
+#[cfg(feature = "s3")]
+fn buckets(place: &str, arguments: &Arguments) -> Result<Vec<FleetTrail<'static>>> {
+    use livetrail_verify::BucketSite;
+
+    let (endpoint, credentials) = server_of_bucket(arguments)?;
+    let names = BucketSite::names(place, endpoint.clone(), credentials.clone(), MAX_FLEET + 1)?;
+    let trails = names.into_iter().map(|name| {
+        let url = format!("{}/{name}", place.trim_end_matches('/'));
+        let (endpoint, credentials) = (endpoint.clone(), credentials.clone());
+        FleetTrail::new(name, move || BucketSite::open(&url, endpoint, credentials))
+    });
+    Ok(trails.collect())
+}
+
+#[cfg(not(feature = "s3"))]
+fn buckets(place: &str, arguments: &Arguments) -> Result<Vec<FleetTrail<'static>>> {
+    bucket(place, arguments).map(|_| Vec::new())
 }
 
 #[cfg(not(feature = "s3"))]
@@ -377,19 +489,7 @@ fn options(arguments: &Arguments) -> Result<Options> {
             .with_context(|| path.display().to_string())?,
         None => Policy::default(),
     };
-    let mut keys = KeyFile::default();
-    for text in &arguments.vkey {
-        if text.contains('+') && !Path::new(text).exists() {
-            keys.read(text)?;
-            continue;
-        }
-        let mut found = KeyFile::default();
-        let file = small(Path::new(text), MAX_POLICY_BYTES)?;
-        found.read(&file)?;
-        ensure!(!found.is_empty(), "there is no key in {text}");
-        keys.read(&file)?;
-    }
-    policy.add_file(keys)?;
+    policy.add_file(keys(arguments)?)?;
     let mut against = Vec::new();
     for path in &arguments.against {
         let note = small(path, livetrail_tlog::MAX_NOTE_BYTES)?;
@@ -419,6 +519,23 @@ fn options(arguments: &Arguments) -> Result<Options> {
         openings,
         limits: Limits::within(Duration::from_secs(arguments.time_limit)),
     })
+}
+
+/// The keys of `--vkey`.
+fn keys(arguments: &Arguments) -> Result<KeyFile> {
+    let mut keys = KeyFile::default();
+    for text in &arguments.vkey {
+        if text.contains('+') && !Path::new(text).exists() {
+            keys.read(text)?;
+            continue;
+        }
+        let mut found = KeyFile::default();
+        let file = small(Path::new(text), MAX_POLICY_BYTES)?;
+        found.read(&file)?;
+        ensure!(!found.is_empty(), "there is no key in {text}");
+        keys.read(&file)?;
+    }
+    Ok(keys)
 }
 
 /// The subject of `--personal-of`.

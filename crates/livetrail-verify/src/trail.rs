@@ -527,6 +527,7 @@ impl Trail {
             return;
         };
         self.sums.newest_ms = Some(newest_ms);
+        self.sums.stopped = stopped;
         let Some(now_ms) = self.rules.now_ms else {
             return;
         };

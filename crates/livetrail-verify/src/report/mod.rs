@@ -219,6 +219,9 @@ pub struct Sessions {
     /// The age of that record in milliseconds, if the check knows the current time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub age_ms: Option<u64>,
+    /// The newest record says that the server stopped.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub stopped: bool,
     /// The number of boots.
     pub boots_total: u64,
     /// The last of them, at most 100.

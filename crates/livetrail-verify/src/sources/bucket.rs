@@ -79,6 +79,38 @@ impl BucketSite {
         endpoint: Endpoint,
         credentials: Credentials,
     ) -> Result<Self, VerifyError> {
+        let mut site = Self::unread(url, endpoint, credentials)?;
+        site.look_through().map_err(|error| VerifyError::Read {
+            path: format!("the versions of {url}"),
+            source: io::Error::other(error),
+        })?;
+        Ok(site)
+    }
+
+    /// The names below a prefix, at most `most`: with the sink's layout, one for each log. A name
+    /// whose objects are all hidden by delete markers is not among them. It takes one request per
+    /// name.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn names(
+        url: &str,
+        endpoint: Endpoint,
+        credentials: Credentials,
+        most: usize,
+    ) -> Result<Vec<String>, VerifyError> {
+        let place = Self::unread(url, endpoint, credentials)?;
+        place.names_below(most).map_err(|error| VerifyError::Read {
+            path: format!("the keys of {url}"),
+            source: io::Error::other(error),
+        })
+    }
+
+    fn unread(
+        url: &str,
+        endpoint: Endpoint,
+        credentials: Credentials,
+    ) -> Result<Self, VerifyError> {
         let place = url
             .strip_prefix("s3://")
             .filter(|place| !place.contains(['?', '#', ' ']));
@@ -89,7 +121,7 @@ impl BucketSite {
         let (name, prefix) = place.split_once('/').unwrap_or((place, ""));
         let prefix = prefix.trim_end_matches('/');
         let slash = if prefix.is_empty() { "" } else { "/" };
-        let mut site = Self {
+        Ok(Self {
             agent: web::agent(endpoint.is_tls()),
             bucket: Bucket::new(endpoint, name)?,
             credentials,
@@ -99,12 +131,30 @@ impl BucketSite {
             committed: None,
             shown: Vec::new(),
             altered: BTreeMap::new(),
-        };
-        site.look_through().map_err(|error| VerifyError::Read {
-            path: format!("the versions of {url}"),
-            source: io::Error::other(error),
-        })?;
-        Ok(site)
+        })
+    }
+
+    fn names_below(&self, most: usize) -> Result<Vec<String>, SourceError> {
+        let mut names = Vec::new();
+        let mut after = String::new();
+        while names.len() < most {
+            let request = self.bucket.list(&self.prefix, &after, 1);
+            let page = answer::keys(&self.ask(request)?).map_err(io::Error::other)?;
+            let Some(key) = page.keys.first() else { break };
+            if *key <= after {
+                return Err(repeats());
+            }
+            let rest = key.strip_prefix(&self.prefix).unwrap_or(key);
+            match rest.split_once('/') {
+                Some((name, _)) => {
+                    // `0` follows `/`: the next key is beyond all keys of this name.
+                    after = format!("{}{name}0", self.prefix);
+                    names.push(name.to_owned());
+                }
+                None => after.clone_from(key),
+            }
+        }
+        Ok(names)
     }
 
     /// Lists all versions: finds overwritten and deleted objects, and the largest checkpoint.

@@ -11,7 +11,7 @@ use livetrail_verify::Files;
 use crate::personal::committed;
 use crate::support::{Keys, keys, story};
 
-fn write(files: &Files, dir: &Path) {
+pub(crate) fn write(files: &Files, dir: &Path) {
     for (path, bytes) in &files.0 {
         let path = dir.join(path);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -19,7 +19,7 @@ fn write(files: &Files, dir: &Path) {
     }
 }
 
-fn run(arguments: &[&str]) -> (i32, String, String) {
+pub(crate) fn run(arguments: &[&str]) -> (i32, String, String) {
     run_with(arguments, &[])
 }
 

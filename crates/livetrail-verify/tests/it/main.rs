@@ -4,6 +4,7 @@
 mod bucket;
 mod command;
 mod events;
+mod fleet;
 mod given_up;
 mod hostile;
 mod judged;

@@ -20,14 +20,23 @@ pub(crate) struct Keys {
 
 impl Keys {
     pub(crate) fn new(seed: u8) -> Self {
+        Self::of(ORIGIN, seed)
+    }
+
+    /// The keys of the log with this origin.
+    pub(crate) fn of(origin: &str, seed: u8) -> Self {
         let name = |text: String| KeyName::new(text).unwrap();
         Self {
-            signer: Ed25519Signer::from_seed(name(ORIGIN.to_owned()), &[seed; 32]),
+            signer: Ed25519Signer::from_seed(name(origin.to_owned()), &[seed; 32]),
             second: CosignatureSigner::from_seed(
-                name(format!("{ORIGIN}/cosigner")),
+                name(format!("{origin}/cosigner")),
                 &[seed ^ 0x55; 32],
             ),
         }
+    }
+
+    fn origin(&self) -> String {
+        self.vkey().name().as_str().to_owned()
     }
 
     pub(crate) fn vkey(&self) -> VerifierKey {
@@ -120,7 +129,8 @@ impl Log {
 
 pub(crate) fn manifest(keys: &Keys) -> Vec<u8> {
     format!(
-        "{{\n  \"format\": 1,\n  \"origin\": \"{ORIGIN}\",\n  \"vkey\": \"{}\",\n  \"cosigner_vkey\": \"{}\",\n  \"log_id\": \"{}\"\n}}\n",
+        "{{\n  \"format\": 1,\n  \"origin\": \"{}\",\n  \"vkey\": \"{}\",\n  \"cosigner_vkey\": \"{}\",\n  \"log_id\": \"{}\"\n}}\n",
+        keys.origin(),
         keys.vkey(),
         keys.second.verifier_key(),
         "00".repeat(16)
@@ -134,7 +144,7 @@ pub(crate) fn archive(log: &Log, size: usize, keys: &Keys, files: &mut Files) {
 }
 
 pub(crate) fn sign(head: TreeHead, keys: &Keys) -> Vec<u8> {
-    let text = Checkpoint::new(ORIGIN, head).unwrap().encode();
+    let text = Checkpoint::new(keys.origin(), head).unwrap().encode();
     let second = keys.second.at(1_763_805_600);
     Note::sign(text, &[&keys.signer, &second])
         .unwrap()

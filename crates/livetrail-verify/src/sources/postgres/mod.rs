@@ -65,6 +65,9 @@ const LOG: &str = "SELECT log_id, origin, next_index, covered_by, \
     (SELECT r.index FROM livetrail.records r WHERE r.log_id = c.log_id ORDER BY r.index DESC LIMIT 1) AS last_index \
     FROM livetrail.cursors c WHERE $1::text IS NULL OR origin = $1 ORDER BY log_id LIMIT 2";
 
+/// The logs in the database.
+const ORIGINS: &str = "SELECT origin FROM livetrail.logs ORDER BY origin LIMIT $1";
+
 /// Entries in a bundle, and hashes in a tile.
 const WIDTH: u64 = livetrail_tlog::TILE_WIDTH as u64;
 
@@ -109,46 +112,7 @@ impl PostgresTrail {
         origin: Option<&str>,
         ca_file: Option<&Path>,
     ) -> Result<Self, VerifyError> {
-        let failed = |what: &str, why: String| VerifyError::Database {
-            what: what.to_owned(),
-            why,
-        };
-        let mut config: Config = url.trim().parse().map_err(|_| {
-            let form = "it must have the form postgres://USER@HOST:PORT/DATABASE";
-            failed("parse the address", form.to_owned())
-        })?;
-        if let (None, Ok(password)) = (config.get_password(), std::env::var("PGPASSWORD")) {
-            config.password(password);
-        }
-        tls::choose_mode(&mut config, ca_file.is_some());
-        let connector = tls::connector(ca_file, config.get_ssl_mode() == SslMode::Disable)
-            .map_err(|why| failed("set up TLS", why))?;
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .map_err(|error| failed("start", error.to_string()))?;
-        let client = runtime
-            .block_on(async {
-                let connect = tokio::time::timeout(QUESTION_TIMEOUT, config.connect(connector));
-                let (client, connection) = match connect.await {
-                    Ok(connected) => connected.map_err(|error| chain(&error))?,
-                    Err(_) => return Err(format!("no answer within {QUESTION_TIMEOUT:?}")),
-                };
-                // The waiting query gets its errors.
-                tokio::spawn(async move {
-                    let _ = connection.await;
-                });
-                Ok(client)
-            })
-            .map_err(|why| failed("connect", why))?;
-        let inner = Inner {
-            runtime,
-            client,
-            last: None,
-            roots: Vec::new(),
-            is_lost: false.into(),
-        };
+        let (inner, config) = connect(url, ca_file)?;
         let rows = inner
             .ask(LOG, &[&origin])
             .map_err(|error| failed("find the log", error.to_string()))?;
@@ -159,8 +123,8 @@ impl PostgresTrail {
                 return Err(failed("find the log", why));
             }
             _ => {
-                let why = "there are several: name one with --origin".to_owned();
-                return Err(failed("find the log", why));
+                let why = "there are several: name one with --origin, or check all with --fleet";
+                return Err(failed("find the log", why.to_owned()));
             }
         };
         let read = || -> Result<_, SourceError> {
@@ -178,6 +142,22 @@ impl PostgresTrail {
             last_index,
             inner: Mutex::new(inner),
         })
+    }
+
+    /// The origins of the logs in a database, at most `most`.
+    ///
+    /// # Errors
+    /// [`VerifyError::Database`].
+    pub fn origins(
+        url: &str,
+        ca_file: Option<&Path>,
+        most: usize,
+    ) -> Result<Vec<String>, VerifyError> {
+        let (inner, _) = connect(url, ca_file)?;
+        let most = i64::try_from(most).unwrap_or(i64::MAX);
+        let rows = inner.ask(ORIGINS, &[&most]);
+        let origins = rows.and_then(|rows| rows.iter().map(|row| get(row, 0)).collect());
+        origins.map_err(|error| failed("find the logs", error.to_string()))
     }
 
     fn hashes(&self, tile: Tile) -> Result<Option<Vec<u8>>, SourceError> {
@@ -299,6 +279,53 @@ impl PostgresTrail {
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn failed(what: &str, why: String) -> VerifyError {
+    VerifyError::Database {
+        what: what.to_owned(),
+        why,
+    }
+}
+
+fn connect(url: &str, ca_file: Option<&Path>) -> Result<(Inner, Config), VerifyError> {
+    let mut config: Config = url.trim().parse().map_err(|_| {
+        let form = "it must have the form postgres://USER@HOST:PORT/DATABASE";
+        failed("parse the address", form.to_owned())
+    })?;
+    if let (None, Ok(password)) = (config.get_password(), std::env::var("PGPASSWORD")) {
+        config.password(password);
+    }
+    tls::choose_mode(&mut config, ca_file.is_some());
+    let connector = tls::connector(ca_file, config.get_ssl_mode() == SslMode::Disable)
+        .map_err(|why| failed("set up TLS", why))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .map_err(|error| failed("start", error.to_string()))?;
+    let client = runtime
+        .block_on(async {
+            let connect = tokio::time::timeout(QUESTION_TIMEOUT, config.connect(connector));
+            let (client, connection) = match connect.await {
+                Ok(connected) => connected.map_err(|error| chain(&error))?,
+                Err(_) => return Err(format!("no answer within {QUESTION_TIMEOUT:?}")),
+            };
+            // The waiting query gets its errors.
+            tokio::spawn(async move {
+                let _ = connection.await;
+            });
+            Ok(client)
+        })
+        .map_err(|why| failed("connect", why))?;
+    let inner = Inner {
+        runtime,
+        client,
+        last: None,
+        roots: Vec::new(),
+        is_lost: false.into(),
+    };
+    Ok((inner, config))
 }
 
 impl Source for PostgresTrail {
