@@ -63,7 +63,7 @@ pub enum SinksError {
     /// Kafka does not accept the topic's name.
     #[cfg(feature = "kafka")]
     #[error(
-        "{topic:?} is no name of a topic: letters, digits, `.`, `-` and `_`, at most 249 of them"
+        "{topic:?} is not a name for the topic: expected letters, digits, `.`, `-` and `_`, at most 249 of them, and for openings another topic than for entries"
     )]
     Topic {
         /// The topic's name in the settings.

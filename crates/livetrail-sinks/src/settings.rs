@@ -478,6 +478,9 @@ mod tests {
         let s3 = "[s3]\nbucket = \"abc\"\nregion = \"a\"\nlock = \"none\"";
         assert_eq!(of(s3, "personal = \"opening\""), None);
         let kafka = "[kafka]\nbrokers = [\"a:1\"]\ntopic = \"a\"";
+        assert_eq!(of(kafka, "personal = \"opening\""), None);
+        let shared = format!("{kafka}\nopenings_topic = \"a\"");
+        assert_eq!(of(&shared, "personal = \"opening\"").unwrap().0, "kafka");
         for kind in [s3, kafka] {
             let clear = of(kind, "personal = \"clear\"\naccept_unerasable = true");
             assert_eq!(clear.unwrap().0, "personal", "{kind}");

@@ -96,6 +96,10 @@ fn a_topic_says_where_it_is_and_who_logs_in_without_a_password_in_the_file() {
         ("accept = [\"everything\"]\n", "everything"),
         ("sasl = \"gssapi\"\n", "scram-sha-512"),
         ("partition = -1\n", "-1"),
+        (
+            "openings_topic = \"audit\"\n",
+            "a compacted topic of their own",
+        ),
     ] {
         let said = topic(more).unwrap_err();
         assert!(said.contains(words), "{more}: {said}");

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use livetrail_replica::{PersonalMode, ReplicaSink};
 
-use super::{KafkaSink, KafkaTarget, TopicSetUp, Weakness, set_up};
+use super::{KafkaSink, KafkaTarget, TopicSetUp, Weakness, set_up, set_up_openings};
 use crate::error::SinksError;
 use crate::settings::{Build, Kafka, SinkContext};
 
@@ -12,10 +12,15 @@ impl Build for Kafka {
     fn build(
         &self,
         name: &str,
-        _personal: PersonalMode,
+        personal: PersonalMode,
         _cx: &SinkContext<'_>,
     ) -> Result<Arc<dyn ReplicaSink>, SinksError> {
-        Ok(Arc::new(KafkaSink::new(name, self.target()?)?))
+        let target = self.target()?;
+        let target = match personal {
+            PersonalMode::Opening => self.keeping_openings(target)?,
+            _ => target,
+        };
+        Ok(Arc::new(KafkaSink::new(name, target)?))
     }
 }
 
@@ -57,6 +62,14 @@ impl Kafka {
         Ok(target)
     }
 
+    /// The target together with the topic for openings of these settings.
+    ///
+    /// # Errors
+    /// The name of that topic is invalid.
+    pub fn keeping_openings(&self, target: KafkaTarget) -> Result<KafkaTarget, SinksError> {
+        target.with_openings(&self.openings_topic())
+    }
+
     /// Creates the topic if there is none. `target` is this topic with the login to use.
     ///
     /// By default the topic has as many partitions as these settings need. It has three replicas,
@@ -70,9 +83,33 @@ impl Kafka {
         partitions: Option<u16>,
         replicas: Option<u8>,
     ) -> Result<TopicSetUp, SinksError> {
-        let needed = self.partition.unwrap_or_default().saturating_add(1);
-        let alone = self.accept.contains(&Weakness::OneReplica);
-        let replicas = replicas.unwrap_or(if alone { 1 } else { 3 });
+        let (needed, usual) = self.shape();
+        let replicas = replicas.unwrap_or(usual);
         set_up(target, partitions.unwrap_or(needed), replicas)
+    }
+
+    /// The same for the topic of openings. `None` if the target has none
+    /// ([`keeping_openings`](Self::keeping_openings)).
+    ///
+    /// By default it has as many partitions as these settings need; give it those of the topic.
+    ///
+    /// # Errors
+    /// The errors of [`set_up_openings`].
+    pub fn set_up_openings(
+        &self,
+        target: &KafkaTarget,
+        partitions: Option<u16>,
+        replicas: Option<u8>,
+    ) -> Result<Option<TopicSetUp>, SinksError> {
+        let (needed, usual) = self.shape();
+        let replicas = replicas.unwrap_or(usual);
+        set_up_openings(target, partitions.unwrap_or(needed), replicas)
+    }
+
+    /// The partitions that a new topic needs, and its replicas.
+    fn shape(&self) -> (u16, u8) {
+        let partitions = self.partition.unwrap_or_default().saturating_add(1);
+        let alone = self.accept.contains(&Weakness::OneReplica);
+        (partitions, if alone { 1 } else { 3 })
     }
 }

@@ -1,5 +1,6 @@
 //! The events that librdkafka reports separately from its answers, and how long a wait may take.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -40,8 +41,8 @@ struct Seen {
     refused: Option<(Code, String)>,
     /// The error of the first record that a broker did not accept.
     undelivered: Option<Code>,
-    /// The smallest and the largest offset of the accepted records.
-    delivered: Option<(i64, i64)>,
+    /// The smallest and the largest offset of the accepted records of each topic, at most two.
+    delivered: BTreeMap<String, (i64, i64)>,
 }
 
 impl Events {
@@ -96,9 +97,9 @@ impl Events {
         self.seen().undelivered
     }
 
-    /// The smallest and the largest offset of the records accepted since `begin`.
-    pub(super) fn delivered(&self) -> Option<(i64, i64)> {
-        self.seen().delivered
+    /// The smallest and the largest offset of the topic's records accepted since `begin`.
+    pub(super) fn delivered(&self, topic: &str) -> Option<(i64, i64)> {
+        self.seen().delivered.get(topic).copied()
     }
 
     /// Checks that the brokers accepted all records that were sent.
@@ -144,9 +145,16 @@ impl ProducerContext for Events {
         let mut seen = self.seen();
         match result {
             Ok(message) => {
-                let offset = message.offset();
-                let (least, largest) = seen.delivered.unwrap_or((offset, offset));
-                seen.delivered = Some((least.min(offset), largest.max(offset)));
+                let (topic, offset) = (message.topic(), message.offset());
+                match seen.delivered.get_mut(topic) {
+                    Some((least, largest)) => {
+                        *least = offset.min(*least);
+                        *largest = offset.max(*largest);
+                    }
+                    None => {
+                        seen.delivered.insert(topic.to_owned(), (offset, offset));
+                    }
+                }
             }
             Err((error, _)) => {
                 let code = error.rdkafka_error_code().unwrap_or(Code::Unknown);

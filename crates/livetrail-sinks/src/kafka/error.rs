@@ -81,15 +81,28 @@ pub(super) fn of_code(code: Code, doing: &str) -> ReplicaError {
             what: what("the brokers do not take it"),
             source: Some(code.into()),
         },
-        Code::Fenced
-        | Code::ProducerFenced
-        | Code::InvalidProducerEpoch
-        | Code::InvalidProducerIdMapping => ReplicaError::unavailable(
+        code if is_fencing(code) => ReplicaError::unavailable(
             what("another process writes this partition now, and we were fenced off"),
             code,
         ),
         _ => ReplicaError::unavailable(doing, code),
     }
+}
+
+/// Whether another writer has taken the partition over.
+pub(super) fn is_fenced_off(error: &ReplicaError) -> bool {
+    let code = std::error::Error::source(error).and_then(|source| source.downcast_ref::<Code>());
+    code.is_some_and(|code| is_fencing(*code))
+}
+
+const fn is_fencing(code: Code) -> bool {
+    matches!(
+        code,
+        Code::Fenced
+            | Code::ProducerFenced
+            | Code::InvalidProducerEpoch
+            | Code::InvalidProducerIdMapping
+    )
 }
 
 fn unsuitable(what: String, code: Code) -> ReplicaError {
@@ -129,7 +142,9 @@ mod tests {
             Code::NotLeaderForPartition,
             Code::KafkaStorageError,
         ] {
-            assert_eq!(of_code(code, "x").class(), ErrorClass::Passing, "{code:?}");
+            let error = of_code(code, "x");
+            assert_eq!(error.class(), ErrorClass::Passing, "{code:?}");
+            assert_eq!(is_fenced_off(&error), code == Code::ProducerFenced);
         }
     }
 

@@ -23,10 +23,13 @@
 //!   longer where it was.
 //! - **The sink refuses a topic that could drop records**: see [`Weakness`]. The sink still reads
 //!   the checkpoints in such a topic.
+//! - **Openings**, which have names, are in another topic, which is compacted
+//!   ([`KafkaTarget::with_openings`]). An erasure is a record without a value there.
 
 mod build;
 mod client;
 mod error;
+mod openings;
 mod record;
 mod session;
 mod sink;
@@ -38,6 +41,6 @@ mod writer;
 
 pub use crate::settings::{SaslMechanism, Weakness};
 pub use sink::KafkaSink;
-pub use site::{ReadBack, read_back};
+pub use site::{ReadBack, TopicCopy, read_back, read_back_all};
 pub use target::KafkaTarget;
-pub use topic::{TopicSetUp, set_up};
+pub use topic::{TopicSetUp, set_up, set_up_openings};

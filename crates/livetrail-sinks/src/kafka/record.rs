@@ -4,7 +4,7 @@ use livetrail_replica::HandOver;
 use livetrail_tlog::{Hash, leaf_hash};
 use rdkafka::message::{Header, Headers as _, Message, OwnedHeaders};
 
-const INDEX: &str = "index";
+pub(super) const INDEX: &str = "index";
 const LEAF: &str = "leaf";
 const CHECKPOINT: &str = "checkpoint";
 const HAND_OVER: &str = "hand_over";
@@ -159,7 +159,7 @@ pub(super) fn gap_headers(first: u64, next: u64) -> OwnedHeaders {
     )
 }
 
-fn with(headers: OwnedHeaders, key: &str, value: &[u8]) -> OwnedHeaders {
+pub(super) fn with(headers: OwnedHeaders, key: &str, value: &[u8]) -> OwnedHeaders {
     headers.insert(Header {
         key,
         value: Some(value),
@@ -172,7 +172,7 @@ fn header<'m>(message: &'m impl Message, name: &str) -> Option<&'m [u8]> {
 }
 
 /// Parses a canonical decimal number: only digits, and no leading zero.
-fn decimal(bytes: &[u8]) -> Option<u64> {
+pub(super) fn decimal(bytes: &[u8]) -> Option<u64> {
     let text = std::str::from_utf8(bytes).ok()?;
     let number: u64 = text.parse().ok()?;
     (number.to_string() == text).then_some(number)

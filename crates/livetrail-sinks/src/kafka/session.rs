@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use livetrail_replica::{Gap, ReplicaError, SealedRange};
+use livetrail_replica::{Erasure, Gap, ReplicaError, SealedRange};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::OwnedHeaders;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 
 use super::client::{ANSWER, Events, Isolation, SLICE, Wait};
 use super::error;
+use super::openings;
 use super::record::{entry_headers, gap_headers, with_hand_overs};
 use super::tail::Reading;
 use super::target::KafkaTarget;
@@ -29,21 +30,73 @@ const FLUSH_SLICE: Duration = Duration::from_millis(1);
 /// # Order of a commit
 ///
 /// 1. `begin`: nothing is sent.
-/// 2. The records are sent. After a crash from here on, the transaction stays open. Nobody sees it,
-///    and the next writer aborts it.
-/// 3. `commit`, when all replicas have all records. After a crash here the brokers decide: all of
+/// 2. The openings are sent, if the sink keeps them, and acknowledged.
+/// 3. The entries are sent. After a crash from step 2 on, the transaction stays open. Nobody sees
+///    it, and the next writer aborts it.
+/// 4. `commit`, when all replicas have all records. After a crash here the brokers decide: all of
 ///    the batch counts, or nothing. The tail shows which.
 pub(super) struct Session {
     producer: BaseProducer<Events>,
     events: Events,
+    origin: String,
+    entries: Lane,
+    /// `None` if the sink keeps no openings.
+    openings: Option<Lane>,
+    next: u64,
+    /// The erasure cursor. `None` if the log has never had an opening here.
+    erased: Option<u64>,
+}
+
+/// A partition that a session writes.
+struct Lane {
     topic: String,
     number: i32,
-    origin: String,
-    next: u64,
     /// The offset of the last committed record.
     last: Option<i64>,
     /// The end of the partition when it was last read, as the broker counts.
     end: i64,
+}
+
+impl Lane {
+    fn new(reading: &Reading, last: Option<i64>) -> Result<Self, ReplicaError> {
+        let partition = reading.partition();
+        Ok(Self {
+            topic: partition.target.topic().to_owned(),
+            number: partition.number,
+            last,
+            end: reading.end(Isolation::Everything)?,
+        })
+    }
+
+    /// Checks before anything is sent that the last written record is still there.
+    ///
+    /// This also protects the client library. If a topic disappears while the library sends, the
+    /// library accepts answers about the topic's new brokers. Some brokers leave the topic's name
+    /// out of those answers.
+    fn is_still_there(&mut self, reading: &Reading) -> Result<(), ReplicaError> {
+        let end = reading.end(Isolation::Everything)?;
+        if end < self.end || (end == 0 && self.last.is_some()) {
+            return Err(self.was_made_again());
+        }
+        self.end = end;
+        Ok(())
+    }
+
+    fn record<'r>(&'r self, key: &'r [u8]) -> BaseRecord<'r, [u8], [u8]> {
+        BaseRecord::to(&self.topic).partition(self.number).key(key)
+    }
+
+    fn was_made_again(&self) -> ReplicaError {
+        ReplicaError::Unavailable {
+            what: format!(
+                "partition {} of topic `{}` has no record at offset {}, which was written there: the topic was made again, or lost its end",
+                self.number,
+                self.topic,
+                self.last.unwrap_or_default()
+            ),
+            source: None,
+        }
+    }
 }
 
 impl Session {
@@ -64,15 +117,23 @@ impl Session {
         reading.wait_until_decided()?;
         let tail = reading.tail()?;
         Ok(Self {
+            entries: Lane::new(reading, tail.last_offset)?,
+            openings: None,
             next: tail.next,
-            last: tail.last_offset,
-            end: reading.end(Isolation::Everything)?,
+            erased: None,
             producer,
             events,
-            topic: partition.target.topic().to_owned(),
-            number: partition.number,
             origin: partition.origin.clone(),
         })
+    }
+
+    /// Also writes openings, into this partition, which no other writer has now.
+    pub(super) fn keep_openings(&mut self, openings: &Reading) -> Result<(), ReplicaError> {
+        openings.wait_until_decided()?;
+        let found = openings::cursor(openings)?;
+        self.erased = found.map(|found| found.next);
+        self.openings = Some(Lane::new(openings, found.map(|found| found.offset))?);
+        Ok(())
     }
 
     /// The index after the last record.
@@ -84,29 +145,22 @@ impl Session {
         self.origin == origin
     }
 
-    /// Checks before anything is sent that the last written record is still there.
-    ///
-    /// This also protects the client library. If a topic disappears while the library sends, the
-    /// library accepts answers about the topic's new brokers. Some brokers leave the topic's name
-    /// out of those answers.
-    pub(super) fn is_still_there(&mut self, reading: &Reading) -> Result<(), ReplicaError> {
-        let end = reading.end(Isolation::Everything)?;
-        if end < self.end || (end == 0 && self.last.is_some()) {
-            return Err(self.was_made_again());
-        }
-        self.end = end;
-        Ok(())
+    /// How far erasures are applied. A log without openings has nothing to erase.
+    pub(super) fn erased(&self) -> u64 {
+        self.erased
+            .map_or(self.next, |erased| erased.min(self.next))
     }
 
-    fn was_made_again(&self) -> ReplicaError {
-        ReplicaError::Unavailable {
-            what: format!(
-                "partition {} of topic `{}` has no record at offset {}, which was written there: the topic was made again, or lost its end",
-                self.number,
-                self.topic,
-                self.last.unwrap_or_default()
-            ),
-            source: None,
+    /// Checks before anything is sent that the last written entry is still there.
+    pub(super) fn is_still_there(&mut self, reading: &Reading) -> Result<(), ReplicaError> {
+        self.entries.is_still_there(reading)
+    }
+
+    /// Checks the same of the openings.
+    pub(super) fn has_its_openings(&mut self, openings: &Reading) -> Result<(), ReplicaError> {
+        match &mut self.openings {
+            Some(lane) => lane.is_still_there(openings),
+            None => Ok(()),
         }
     }
 
@@ -115,6 +169,7 @@ impl Session {
         let last = range.next().saturating_sub(1);
         let is_covered = range.checkpoint().head().size <= range.next();
         self.begin()?;
+        self.send_openings(range)?;
         for (index, entry, leaf) in range.iter() {
             // A checkpoint that covers later entries would look like a truncated end. It is written
             // with the last of the entries that it covers.
@@ -123,18 +178,55 @@ impl Session {
             if index == last {
                 headers = with_hand_overs(headers, range.hand_overs());
             }
-            self.send(entry, headers)?;
+            self.send_entry(entry, headers)?;
         }
         self.commit()?;
         self.next = range.next();
         Ok(())
     }
 
+    /// Sends the openings of a range, and the cursor.
+    fn send_openings(&mut self, range: &SealedRange) -> Result<(), ReplicaError> {
+        let went_back = self.erased.is_some_and(|erased| erased > range.first());
+        if self.openings.is_none() || (range.openings().is_empty() && !went_back) {
+            return Ok(());
+        }
+        for one in range.openings() {
+            let key = openings::key(&self.origin, one.session());
+            self.send_opening(&key, Some(&one.json()), Some(openings::headers(one)))?;
+        }
+        // From here on the log has openings. Erasures that later entries name are not applied yet.
+        let first = range.first();
+        self.send_cursor(self.erased.map_or(first, |erased| erased.min(first)))?;
+        self.flush()
+    }
+
+    /// Puts a tombstone in the place of each opening, and moves the cursor.
+    pub(super) fn erase(&mut self, erasure: &Erasure) -> Result<(), ReplicaError> {
+        let cursor = self.erased().max(erasure.span.end);
+        self.begin()?;
+        for session in &erasure.sessions {
+            self.send_opening(&openings::key(&self.origin, *session), None, None)?;
+        }
+        self.send_cursor(cursor)?;
+        self.commit()
+    }
+
+    /// Writes the cursor again, if the log has one: see [`openings`].
+    pub(super) fn repeat_cursor(&mut self) -> Result<(), ReplicaError> {
+        if self.erased.is_none() || self.openings.is_none() {
+            return Ok(());
+        }
+        self.begin()?;
+        self.send_cursor(self.erased())?;
+        self.commit()
+    }
+
     /// Puts a gap on record.
     pub(super) fn write_gap(&mut self, gap: &Gap) -> Result<(), ReplicaError> {
         self.begin()?;
         let headers = gap_headers(gap.missing.start, gap.missing.end);
-        self.send(gap.reason.as_bytes(), headers)?;
+        self.send_entry(gap.reason.as_bytes(), headers)?;
         self.commit()?;
         self.next = gap.missing.end;
         Ok(())
@@ -148,13 +240,38 @@ impl Session {
             .map_err(|error| error::of(error, "a transaction cannot be begun"))
     }
 
-    fn send(&self, value: &[u8], headers: OwnedHeaders) -> Result<(), ReplicaError> {
+    fn send_entry(&self, value: &[u8], headers: OwnedHeaders) -> Result<(), ReplicaError> {
+        let mut record = self.entries.record(self.origin.as_bytes());
+        record.payload = Some(value);
+        self.send(record.headers(headers))
+    }
+
+    /// Sends a record of the partition of openings. One without a value is a tombstone.
+    fn send_opening(
+        &self,
+        key: &str,
+        value: Option<&[u8]>,
+        headers: Option<OwnedHeaders>,
+    ) -> Result<(), ReplicaError> {
+        let Some(lane) = &self.openings else {
+            return Err(ReplicaError::unsuitable("the sink keeps no openings"));
+        };
+        let mut record = lane.record(key.as_bytes());
+        record.payload = value;
+        record.headers = headers;
+        self.send(record)
+    }
+
+    fn send_cursor(&mut self, next: u64) -> Result<(), ReplicaError> {
+        let key = openings::cursor_key(&self.origin);
+        self.send_opening(&key, Some(next.to_string().as_bytes()), None)?;
+        // If the commit fails, this session is not used again.
+        self.erased = Some(next);
+        Ok(())
+    }
+
+    fn send(&self, mut record: BaseRecord<'_, [u8], [u8]>) -> Result<(), ReplicaError> {
         let mut wait = None;
-        let mut record = BaseRecord::to(&self.topic)
-            .partition(self.number)
-            .key(self.origin.as_bytes())
-            .payload(value)
-            .headers(headers);
         loop {
             match self.producer.send(record) {
                 Ok(()) => return Ok(()),
@@ -173,7 +290,8 @@ impl Session {
         }
     }
 
-    fn commit(&mut self) -> Result<(), ReplicaError> {
+    /// Waits until the brokers have all records that were sent.
+    fn flush(&self) -> Result<(), ReplicaError> {
         let wait = Wait::of(ANSWER * 2);
         let sent = until_done(
             &self.producer,
@@ -182,15 +300,21 @@ impl Session {
             "committing a batch",
             || self.producer.flush(FLUSH_SLICE),
         );
-        if let Err(error) = sent {
+        sent.map_err(|error| {
             let broken = self.events.undelivered().is_some_and(is_consequence);
-            return Err(if broken { self.cause(error) } else { error });
-        }
-        // The topic was created again between the check before sending and now. Nothing of this
-        // batch counts, as if the process had been killed here.
-        let delivered = self.events.delivered();
-        if delivered.is_some_and(|(least, _)| self.last.is_some_and(|last| least <= last)) {
-            return Err(self.was_made_again());
+            if broken { self.cause(error) } else { error }
+        })
+    }
+
+    fn commit(&mut self) -> Result<(), ReplicaError> {
+        self.flush()?;
+        // A topic was created again between the check before sending and now. Nothing of this batch
+        // counts, as if the process had been killed here.
+        for lane in std::iter::once(&self.entries).chain(&self.openings) {
+            let delivered = self.events.delivered(&lane.topic);
+            if delivered.is_some_and(|(least, _)| lane.last.is_some_and(|last| least <= last)) {
+                return Err(lane.was_made_again());
+            }
         }
         let wait = Wait::of(ANSWER);
         until_done(
@@ -200,8 +324,10 @@ impl Session {
             "committing a batch",
             || self.producer.commit_transaction(SLICE),
         )?;
-        if let Some((_, largest)) = delivered {
-            self.last = Some(largest);
+        for lane in std::iter::once(&mut self.entries).chain(&mut self.openings) {
+            if let Some((_, largest)) = self.events.delivered(&lane.topic) {
+                lane.last = Some(largest);
+            }
         }
         Ok(())
     }

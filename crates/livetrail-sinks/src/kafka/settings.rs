@@ -18,6 +18,10 @@ with_tls_files! {
         pub brokers: Vec<String>,
         /// The name of the topic.
         pub topic: String,
+        /// The compacted topic for openings. `None` means the topic's name with `-openings`.
+        /// Without effect unless the sink keeps openings.
+        #[serde(default)]
+        pub openings_topic: Option<String>,
         /// The partition. `None` means partition 0.
         #[serde(default)]
         pub partition: Option<u16>,
@@ -76,11 +80,20 @@ pub enum Weakness {
     /// `unclean.leader.election.enable`: a replica that is behind may become the leader. Then the
     /// topic loses the records that this replica does not have. `unclean-election`.
     UncleanElection,
-    /// The broker does not report the settings. `unknown-settings`.
+    /// `max.compaction.lag.ms` of the topic of openings is above 7 days, or the broker does not
+    /// report it: what is erased may stay there for as long as the broker likes. `slow-erasure`.
+    SlowErasure,
+    /// The broker does not report the settings. Not for the topic of openings. `unknown-settings`.
     UnknownSettings,
 }
 
 impl Kafka {
+    /// The name of the topic for openings.
+    pub(crate) fn openings_topic(&self) -> String {
+        let other = || format!("{}-openings", self.topic);
+        self.openings_topic.clone().unwrap_or_else(other)
+    }
+
     /// The password of the user, if there is one.
     pub(crate) fn password(&self) -> Secret<'_> {
         Secret::of("password")
@@ -108,6 +121,11 @@ impl Settings for Kafka {
             Some(problem.to_owned())
         } else if self.tls == Some(false) && tls.are_given() {
             Some("has tls = false and files that only TLS makes use of".to_owned())
+        } else if self.openings_topic() == self.topic {
+            Some(
+                "has openings_topic equal to topic: openings need a compacted topic of their own"
+                    .to_owned(),
+            )
         } else {
             None
         }
@@ -116,10 +134,19 @@ impl Settings for Kafka {
     fn personal(&self, asked: Personal, _accept_unerasable: bool) -> Result<PersonalMode, String> {
         match asked {
             Personal::None => Ok(PersonalMode::None),
-            Personal::Opening | Personal::Clear => {
-                Err("is not \"none\", and this kind of sink keeps no names".to_owned())
-            }
+            Personal::Opening => Ok(PersonalMode::Opening),
+            Personal::Clear => Err(
+                "is \"clear\", and the topic keeps each record for ever: use \"opening\", which puts names into a compacted topic of their own"
+                    .to_owned(),
+            ),
         }
+    }
+
+    fn collision(&self, _name: &str, other: &Self, its: &str) -> Option<(&'static str, String)> {
+        let same = self.brokers == other.brokers && self.openings_topic() == other.openings_topic();
+        let both = self.openings_topic.is_some() && other.openings_topic.is_some();
+        let taken = || format!("is the openings_topic of the sink {its:?} already");
+        (same && both).then(|| (".openings_topic", taken()))
     }
 
     fn secret_files(&self) -> Vec<&PathBuf> {

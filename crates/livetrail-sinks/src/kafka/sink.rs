@@ -4,7 +4,9 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use livetrail_replica::{Gap, ReplicaError, ReplicaSink, SealedRange, Sightings, SinkCursor};
+use livetrail_replica::{
+    Erasure, Gap, PersonalMode, ReplicaError, ReplicaSink, SealedRange, Sightings, SinkCursor,
+};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
@@ -29,8 +31,10 @@ const MAX_AGE: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct KafkaSink {
     name: String,
+    keeps_openings: bool,
     jobs: mpsc::Sender<Job>,
     cursor: Mutex<Option<Asked<SinkCursor>>>,
+    erasure_cursor: Mutex<Option<Asked<u64>>>,
     sightings: Mutex<Option<(Sightings, Asked<()>)>>,
 }
 
@@ -55,6 +59,7 @@ impl KafkaSink {
     pub fn new(name: impl Into<String>, target: KafkaTarget) -> Result<Self, SinksError> {
         target.check()?;
         let name = name.into();
+        let keeps_openings = target.openings().is_some();
         let (jobs, mut waiting) = mpsc::channel::<Job>(1);
         let thread = std::thread::Builder::new().name(format!("kafka-{name}"));
         thread
@@ -67,8 +72,10 @@ impl KafkaSink {
             .map_err(SinksError::Thread)?;
         Ok(Self {
             name,
+            keeps_openings,
             jobs,
             cursor: Mutex::default(),
+            erasure_cursor: Mutex::default(),
             sightings: Mutex::default(),
         })
     }
@@ -91,6 +98,26 @@ impl KafkaSink {
         Ok(answered)
     }
 
+    /// Asks about a log, or waits for the answer to the same question of an earlier call.
+    async fn ask<T: Send + 'static>(
+        &self,
+        slot: &Mutex<Option<Asked<T>>>,
+        origin: &str,
+        question: fn(&mut Writer, &str) -> Result<T, ReplicaError>,
+    ) -> Result<T, ReplicaError> {
+        let asked = take(slot).and_then(|asked| asked.still_of_use(origin));
+        let asked = match asked {
+            Some(asked) => asked,
+            None => {
+                let origin = origin.to_owned();
+                let of = origin.clone();
+                let answer = self.send(move |writer| question(writer, &of)).await?;
+                Asked { origin, answer }
+            }
+        };
+        Kept::new(slot, asked).answer(|asked| asked).await
+    }
+
     /// Makes a call that changes something. Earlier answers are discarded, because they may be out
     /// of date.
     async fn call<T: Send + 'static>(
@@ -98,6 +125,7 @@ impl KafkaSink {
         call: impl FnOnce(&mut Writer) -> Result<T, ReplicaError> + Send + 'static,
     ) -> Result<T, ReplicaError> {
         take(&self.cursor);
+        take(&self.erasure_cursor);
         let answer = self.send(call).await?.await;
         answer.map_or_else(|_| Err(thread_is_gone()), |answer| answer.result)
     }
@@ -110,17 +138,7 @@ impl ReplicaSink for KafkaSink {
     }
 
     async fn cursor(&self, origin: &str) -> Result<SinkCursor, ReplicaError> {
-        let asked = take(&self.cursor).and_then(|asked| asked.still_of_use(origin));
-        let asked = match asked {
-            Some(asked) => asked,
-            None => {
-                let origin = origin.to_owned();
-                let of = origin.clone();
-                let answer = self.send(move |writer| writer.cursor(&of)).await?;
-                Asked { origin, answer }
-            }
-        };
-        Kept::new(&self.cursor, asked).answer(|asked| asked).await
+        self.ask(&self.cursor, origin, Writer::cursor).await
     }
 
     async fn sightings(&self, seen: &Sightings) -> Result<(), ReplicaError> {
@@ -150,6 +168,24 @@ impl ReplicaSink for KafkaSink {
     async fn skip(&self, gap: &Gap) -> Result<(), ReplicaError> {
         let gap = gap.clone();
         self.call(move |writer| writer.skip(&gap)).await
+    }
+
+    fn personal(&self) -> PersonalMode {
+        if self.keeps_openings {
+            PersonalMode::Opening
+        } else {
+            PersonalMode::None
+        }
+    }
+
+    async fn erasure_cursor(&self, origin: &str) -> Result<u64, ReplicaError> {
+        let slot = &self.erasure_cursor;
+        self.ask(slot, origin, Writer::erasure_cursor).await
+    }
+
+    async fn erase(&self, erasure: &Erasure) -> Result<(), ReplicaError> {
+        let erasure = erasure.clone();
+        self.call(move |writer| writer.erase(&erasure)).await
     }
 
     async fn health(&self) -> Result<(), ReplicaError> {

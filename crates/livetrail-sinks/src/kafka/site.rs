@@ -2,6 +2,7 @@
 //! auditor.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use livetrail_tlog::{
 };
 
 use super::record::{Record, What};
-use super::tail::Reading;
+use super::tail::{Partition, Reading};
 use super::target::KafkaTarget;
 use super::topic;
 use crate::error::SinksError;
@@ -52,15 +53,23 @@ pub struct ReadBack {
 /// - The directory is not empty or cannot be written.
 pub fn read_back(target: &KafkaTarget, origin: &str, to: &Path) -> Result<ReadBack, SinksError> {
     target.check()?;
-    let reading = |source: ReplicaError| SinksError::Setup {
+    let shared = Arc::new(target.clone());
+    let partition = topic::locate(&shared, origin);
+    let partition = partition.map_err(|error| failed(target, origin, error))?;
+    copy(&partition, to)
+}
+
+fn failed(target: &KafkaTarget, origin: &str, source: ReplicaError) -> SinksError {
+    SinksError::Setup {
         step: format!("read the log `{origin}` back"),
         place: target.place(),
         source: Box::new(source),
-    };
-    let target = Arc::new(target.clone());
-    let partition = topic::locate(&target, origin)
-        .and_then(|partition| Reading::new(&partition))
-        .map_err(reading)?;
+    }
+}
+
+fn copy(partition: &Partition, to: &Path) -> Result<ReadBack, SinksError> {
+    let reading = |error| failed(&partition.target, &partition.origin, error);
+    let partition = Reading::new(partition).map_err(reading)?;
     let found = survey(&partition).map_err(reading)?;
     let mut site = Site::new(to, found.size)?;
     let mut broken = Ok(());
@@ -81,6 +90,73 @@ pub fn read_back(target: &KafkaTarget, origin: &str, to: &Path) -> Result<ReadBa
         damage: found.damage,
         unreadable: found.unreadable,
     })
+}
+
+/// A log of a topic, and what became of its copy.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct TopicCopy {
+    /// The log's origin.
+    pub origin: String,
+    /// The number of its partition.
+    pub partition: i32,
+    /// The directory of its copy, below the given one. Its name is the origin, in which `_` and two
+    /// hexadecimal digits stand for each byte but letters, digits, `.` and `-`.
+    pub directory: PathBuf,
+    /// What was copied, or why nothing was.
+    pub copied: Result<ReadBack, SinksError>,
+}
+
+/// Copies each log of the topic into a directory of its own, as [`read_back`] does: the logs of
+/// several servers, each in its partition. Empty partitions are skipped.
+///
+/// It blocks its thread: call it outside a runtime, or where blocking is allowed.
+///
+/// # Errors
+/// - The topic or one of its partitions cannot be read.
+/// - A partition begins with a message that is no record of a log.
+///
+/// What concerns one log alone is in its [`TopicCopy`].
+pub fn read_back_all(target: &KafkaTarget, to: &Path) -> Result<Vec<TopicCopy>, SinksError> {
+    target.check()?;
+    let failed = |source: ReplicaError| SinksError::Setup {
+        step: format!("read topic `{}` back", target.topic()),
+        place: target.place(),
+        source: Box::new(source),
+    };
+    let target = Arc::new(target.clone());
+    let mut copies = Vec::new();
+    for number in topic::numbers(&target).map_err(failed)? {
+        // Which log it is becomes known by its first record.
+        let partition = Partition::new(&target, number, "");
+        let first = Reading::new(&partition).and_then(|reading| reading.first_origin());
+        let Some(origin) = first.map_err(failed)? else {
+            continue;
+        };
+        let directory = to.join(directory_of(&origin));
+        let partition = Partition::new(&target, number, &origin);
+        copies.push(TopicCopy {
+            copied: copy(&partition, &directory),
+            origin,
+            partition: number,
+            directory,
+        });
+    }
+    Ok(copies)
+}
+
+/// A name of a file for an origin.
+fn directory_of(origin: &str) -> String {
+    let mut name = String::with_capacity(origin.len());
+    for (at, byte) in origin.bytes().enumerate() {
+        // A name with a dot at its beginning would be hidden, or another directory.
+        if byte.is_ascii_alphanumeric() || byte == b'-' || (byte == b'.' && at > 0) {
+            name.push(char::from(byte));
+        } else {
+            let _ = write!(name, "_{byte:02X}");
+        }
+    }
+    name
 }
 
 /// What the first pass finds.
@@ -279,5 +355,17 @@ fn write_error(path: &Path, source: std::io::Error) -> SinksError {
     SinksError::Write {
         path: PathBuf::from(path),
         source,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_origin_is_one_plain_name_of_a_directory() {
+        assert_eq!(directory_of("example.com/edge-1"), "example.com_2Fedge-1");
+        assert_eq!(directory_of("../x_y"), "_2E._2Fx_5Fy");
+        assert_eq!(directory_of(".."), "_2E.");
     }
 }

@@ -7,7 +7,7 @@ use livetrail_replica::{ErrorClass, ReplicaError, Sightings, SinkCursor};
 use livetrail_tlog::Hash;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
-use rdkafka::message::BorrowedMessage;
+use rdkafka::message::{BorrowedMessage, Message as _};
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::client::{ANSWER, Events, Isolation, SLICE, Wait, consumer};
@@ -18,7 +18,7 @@ use crate::settings::Weakness;
 
 /// How far before the end reading starts. Each attempt starts earlier, until it finds what it
 /// needs. The last attempt reads everything.
-const BEFORE_END: [Offset; 5] = [
+pub(super) const BEFORE_END: [Offset; 5] = [
     Offset::OffsetTail(16),
     Offset::OffsetTail(1 << 12),
     Offset::OffsetTail(1 << 18),
@@ -85,6 +85,12 @@ impl Partition {
     /// Another partition for the same log.
     pub(super) fn beside(&self, number: i32) -> Self {
         Self::new(&self.target, number, &self.origin)
+    }
+
+    /// The partition of the log's openings. `None` if the sink keeps none.
+    pub(super) fn of_openings(&self) -> Option<Self> {
+        let target = Arc::new(self.target.of_openings(self.number)?);
+        Some(Self::new(&target, self.number, &self.origin))
     }
 }
 
@@ -165,6 +171,39 @@ impl Reading {
     ) -> Result<(), ReplicaError> {
         self.run(Offset::Beginning, each)?;
         Ok(())
+    }
+
+    /// Calls `each` with every committed message from this offset on, whatever it is.
+    pub(super) fn messages(
+        &self,
+        from: Offset,
+        mut each: impl FnMut(&BorrowedMessage<'_>),
+    ) -> Result<(), ReplicaError> {
+        self.start_at(&self.consumer, from)?;
+        let read = self.each_message(&self.consumer, |message| {
+            each(message);
+            Ok(true)
+        });
+        let _ = self.consumer.unassign();
+        read
+    }
+
+    /// The origin of the first committed record, for a partition whose log is not known yet, so
+    /// that its origin here is empty. `None` if the partition has no record.
+    pub(super) fn first_origin(&self) -> Result<Option<String>, ReplicaError> {
+        self.start_at(&self.consumer, Offset::Beginning)?;
+        let mut first = None;
+        let read = self.each_message(&self.consumer, |message| {
+            first = match Record::parse(message, &self.partition.origin) {
+                Err(Wrong::Origin(other)) => Some(other),
+                Err(wrong) => return Err(self.wrong(wrong)),
+                // It has the origin of this partition, which is empty here.
+                Ok(_) => return Err(self.wrong(Wrong::Foreign(message.offset()))),
+            };
+            Ok(false)
+        });
+        let _ = self.consumer.unassign();
+        read.map(|()| first)
     }
 
     /// Offers the checkpoints in the partition, whatever else it holds. This includes those of

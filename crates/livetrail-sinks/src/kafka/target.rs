@@ -10,7 +10,7 @@ use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use crate::error::SinksError;
 use crate::settings::{SaslMechanism, Weakness};
 
-const FORM: &str = "kafka://USER:PASSWORD@HOST:PORT,HOST:PORT/TOPIC?partition=N&sasl=scram-sha-512&tls=on&accept=one-replica";
+const FORM: &str = "kafka://USER:PASSWORD@HOST:PORT,HOST:PORT/TOPIC?partition=N&openings=TOPIC&sasl=scram-sha-512&tls=on&accept=one-replica";
 
 /// The longest topic name that Kafka accepts.
 const TOPIC_BYTES: usize = 249;
@@ -25,6 +25,7 @@ pub struct KafkaTarget {
     brokers: String,
     topic: String,
     partition: Option<i32>,
+    openings: Option<String>,
     user: Option<String>,
     password: Option<String>,
     mechanism: SaslMechanism,
@@ -35,11 +36,12 @@ pub struct KafkaTarget {
 }
 
 impl Weakness {
-    const ALL: [(&'static str, Self); 5] = [
+    const ALL: [(&'static str, Self); 6] = [
         ("compaction", Self::Compaction),
         ("retention", Self::Retention),
         ("one-replica", Self::OneReplica),
         ("unclean-election", Self::UncleanElection),
+        ("slow-erasure", Self::SlowErasure),
         ("unknown-settings", Self::UnknownSettings),
     ];
 
@@ -79,9 +81,7 @@ impl KafkaTarget {
             }
         }
         if !is_topic(topic) {
-            return Err(SinksError::Topic {
-                topic: topic.chars().take(TOPIC_BYTES).collect(),
-            });
+            return Err(not_a_topic(topic));
         }
         let brokers: Vec<_> = brokers.iter().map(AsRef::as_ref).collect();
         Ok(Self::plain(brokers.join(","), topic.to_owned()))
@@ -93,6 +93,7 @@ impl KafkaTarget {
             brokers,
             topic,
             partition: None,
+            openings: None,
             user: None,
             password: None,
             mechanism: SaslMechanism::default(),
@@ -104,11 +105,12 @@ impl KafkaTarget {
     }
 
     /// Reads an address:
-    /// `kafka://USER:PASSWORD@HOST:PORT,HOST:PORT/TOPIC?partition=N&sasl=MECHANISM&tls=on&accept=WEAKNESS,WEAKNESS`.
+    /// `kafka://USER:PASSWORD@HOST:PORT,HOST:PORT/TOPIC?partition=N&openings=TOPIC&sasl=MECHANISM&tls=on&accept=WEAKNESS,WEAKNESS`.
     ///
     /// Only a host and the topic are required. Without `partition` the hash of the origin selects
-    /// the partition. `sasl` is `plain`, `scram-sha-256` or `scram-sha-512`, which is the default.
-    /// In the user and the password a character may be `%` and two digits.
+    /// the partition. Without `openings` the sink keeps none. `sasl` is `plain`, `scram-sha-256` or
+    /// `scram-sha-512`, which is the default. In the user and the password a character may be `%`
+    /// and two digits.
     ///
     /// # Errors
     /// [`SinksError::Address`], which does not repeat the address.
@@ -164,6 +166,19 @@ impl KafkaTarget {
         self
     }
 
+    /// Keeps openings in this topic, and erases them again. The topic must be compacted
+    /// ([`set_up_openings`](super::set_up_openings)), and no other sink may use it.
+    ///
+    /// # Errors
+    /// [`SinksError::Topic`], also if it is the topic of the entries.
+    pub fn with_openings(mut self, topic: &str) -> Result<Self, SinksError> {
+        if !is_topic(topic) || topic == self.topic {
+            return Err(not_a_topic(topic));
+        }
+        self.openings = Some(topic.to_owned());
+        Ok(self)
+    }
+
     /// Logs in with this password instead of the address's password.
     #[must_use]
     pub fn with_password(mut self, password: &str) -> Self {
@@ -193,6 +208,20 @@ impl KafkaTarget {
     #[must_use]
     pub fn topic(&self) -> &str {
         &self.topic
+    }
+
+    /// The name of the topic of openings, if the sink keeps them.
+    #[must_use]
+    pub fn openings(&self) -> Option<&str> {
+        self.openings.as_deref()
+    }
+
+    /// A partition of the topic of openings as a target of its own. `None` if the sink keeps none.
+    pub(super) fn of_openings(&self, number: i32) -> Option<Self> {
+        let mut target = self.clone();
+        target.topic = target.openings.take()?;
+        target.partition = Some(number);
+        Some(target)
     }
 
     pub(super) const fn partition(&self) -> Option<i32> {
@@ -296,6 +325,9 @@ impl KafkaTarget {
             ("partition", value) => {
                 self.partition = Some(value.parse().ok().filter(|number| *number >= 0)?);
             }
+            ("openings", value) => {
+                *self = self.clone().with_openings(value).ok()?;
+            }
             ("tls", "on") => self.tls = true,
             ("tls", "off") => self.tls = false,
             ("sasl", value) => self.mechanism = named(&SaslMechanism::ALL, value)?,
@@ -347,6 +379,12 @@ fn is_topic(name: &str) -> bool {
         && name != ".."
 }
 
+fn not_a_topic(name: &str) -> SinksError {
+    SinksError::Topic {
+        topic: name.chars().take(TOPIC_BYTES).collect(),
+    }
+}
+
 /// Decodes percent escapes: `%41` is `A`.
 fn decoded(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
@@ -379,6 +417,7 @@ impl fmt::Debug for KafkaTarget {
         f.debug_struct("KafkaTarget")
             .field("place", &self.place())
             .field("partition", &self.partition)
+            .field("openings", &self.openings)
             .field("user", &self.user)
             .field("mechanism", &self.mechanism)
             .field("tls", &self.tls)
@@ -446,6 +485,8 @@ mod tests {
             "kafka://u:hunter2@127.0.0.1:9092/audit?partition=-1",
             "kafka://u:hunter2@127.0.0.1:9092/audit?accept=anything",
             "kafka://u:hunter2@127.0.0.1:9092/audit?sasl=gssapi",
+            "kafka://u:hunter2@127.0.0.1:9092/audit?openings=audit",
+            "kafka://u:hunter2@127.0.0.1:9092/audit?openings=a/b",
             "kafka://u:hunter2%4@127.0.0.1:9092/audit",
             "kafka://u:hunter2@:9092/audit",
         ] {

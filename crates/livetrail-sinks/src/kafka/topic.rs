@@ -38,15 +38,70 @@ const SETTINGS: [(&str, &str); 4] = [
     ("unclean.leader.election.enable", "false"),
 ];
 
+/// The settings of a topic of openings that `set_up_openings` creates. An erased opening is gone
+/// after a day and one run of the cleaner. A reader that is up to a week behind still sees the
+/// tombstone.
+const OPENINGS_SETTINGS: [(&str, &str); 5] = [
+    ("cleanup.policy", "compact"),
+    ("max.compaction.lag.ms", "86400000"),
+    ("segment.ms", "86400000"),
+    ("delete.retention.ms", "604800000"),
+    ("unclean.leader.election.enable", "false"),
+];
+
+/// How long an erased opening may wait for compaction, in milliseconds: 7 days.
+const COMPACTION_LAG_MS: u64 = 604_800_000;
+
 /// The settings that decide whether the topic keeps records. `set_up` reports them.
-const SHOWN_SETTINGS: [&str; 6] = [
+const SHOWN_SETTINGS: [&str; 10] = [
     "cleanup.policy",
     "retention.ms",
     "retention.bytes",
+    "min.compaction.lag.ms",
+    "max.compaction.lag.ms",
+    "segment.ms",
+    "delete.retention.ms",
     "min.insync.replicas",
     "unclean.leader.election.enable",
     "max.message.bytes",
 ];
+
+/// What a topic is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    /// It has entries, and loses none.
+    Entries,
+    /// It has openings, and removes those that are erased.
+    Openings,
+}
+
+impl Purpose {
+    const fn settings(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::Entries => &SETTINGS,
+            Self::Openings => &OPENINGS_SETTINGS,
+        }
+    }
+
+    /// Reads the settings of the topic, and says what is wrong with them. For entries they may be
+    /// unknown, if the target accepts it. An erasure counts only in a topic that is compacted.
+    fn judge(
+        self,
+        target: &KafkaTarget,
+        replicas: usize,
+    ) -> Result<(Settings, Option<String>), ReplicaError> {
+        let settings = settings(target);
+        if self == Self::Entries && target.accepts(Weakness::UnknownSettings) {
+            return Ok((settings.unwrap_or_default(), None));
+        }
+        let settings = settings?;
+        let weakness = match self {
+            Self::Entries => weakness(target, &settings, replicas),
+            Self::Openings => openings_weakness(target, &settings, replicas),
+        };
+        Ok((settings, weakness))
+    }
+}
 
 /// The result of [`set_up`], and the topic's state.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,6 +151,35 @@ pub fn set_up(
     partitions: u16,
     replicas: u8,
 ) -> Result<TopicSetUp, SinksError> {
+    set_up_for(Purpose::Entries, target, partitions, replicas)
+}
+
+/// The same for the topic of openings, which is compacted. `None` if the target has no such topic.
+///
+/// It must have at least as many partitions as the topic of entries.
+///
+/// It blocks its thread: call it outside a runtime, or where blocking is allowed.
+///
+/// # Errors
+/// [`SinksError`].
+pub fn set_up_openings(
+    target: &KafkaTarget,
+    partitions: u16,
+    replicas: u8,
+) -> Result<Option<TopicSetUp>, SinksError> {
+    let last = i32::from(partitions.saturating_sub(1));
+    let Some(target) = target.of_openings(target.partition().unwrap_or(last)) else {
+        return Ok(None);
+    };
+    set_up_for(Purpose::Openings, &target, partitions, replicas).map(Some)
+}
+
+fn set_up_for(
+    purpose: Purpose,
+    target: &KafkaTarget,
+    partitions: u16,
+    replicas: u8,
+) -> Result<TopicSetUp, SinksError> {
     target.check()?;
     let failed = |step: &str, source: ReplicaError| SinksError::Setup {
         step: format!("{step} topic `{}`", target.topic()),
@@ -105,20 +189,14 @@ pub fn set_up(
     let reach = Shape::find(target).map_err(|error| failed("look for", error))?;
     let made = match reach {
         Some(_) => false,
-        None => make(target, partitions, replicas).map_err(|error| failed("make", error))?,
+        None => {
+            make(purpose, target, partitions, replicas).map_err(|error| failed("make", error))?
+        }
     };
     let look_at = || {
         let shape = Shape::appearing(target)?;
         let replicas = shape.fewest(target).unwrap_or_default();
-        let settings = settings(target);
-        let (known, weakness) = match settings {
-            _ if target.accepts(Weakness::UnknownSettings) => (settings.unwrap_or_default(), None),
-            Ok(settings) => {
-                let weakness = weakness(target, &settings, replicas);
-                (settings, weakness)
-            }
-            Err(error) => return Err(error),
-        };
+        let (known, weakness) = purpose.judge(target, replicas)?;
         let known = SHOWN_SETTINGS
             .iter()
             .filter_map(|name| known.get_key_value(*name));
@@ -136,7 +214,12 @@ pub fn set_up(
 }
 
 /// Creates the topic. `false` if another program was faster.
-fn make(target: &KafkaTarget, partitions: u16, replicas: u8) -> Result<bool, ReplicaError> {
+fn make(
+    purpose: Purpose,
+    target: &KafkaTarget,
+    partitions: u16,
+    replicas: u8,
+) -> Result<bool, ReplicaError> {
     let events = Events::of(target);
     let failed = |error| error::of(error, "the brokers do not make it");
     let admin: AdminClient<Events> = target
@@ -146,7 +229,7 @@ fn make(target: &KafkaTarget, partitions: u16, replicas: u8) -> Result<bool, Rep
     let in_sync = (replicas.saturating_sub(1)).clamp(1, 2).to_string();
     let replication = TopicReplication::Fixed(i32::from(replicas));
     let mut topic = NewTopic::new(target.topic(), i32::from(partitions), replication);
-    for (name, value) in SETTINGS {
+    for (name, value) in purpose.settings() {
         topic = topic.set(name, value);
     }
     topic = topic.set("min.insync.replicas", &in_sync);
@@ -168,6 +251,7 @@ pub(super) fn place(target: &Arc<KafkaTarget>, origin: &str) -> Result<Partition
         Some(number) => number,
         None => by_hash(origin, shape.replicas.len()),
     };
+    check_openings(target, Some(number))?;
     let partition = Partition::new(target, number, origin);
     if target.partition().is_none() {
         is_nowhere_else(&partition, &shape)?;
@@ -200,8 +284,33 @@ pub(super) fn everywhere(
     Ok(all)
 }
 
+/// The numbers of the partitions: the configured one alone, or all.
+pub(super) fn numbers(target: &KafkaTarget) -> Result<Vec<i32>, ReplicaError> {
+    match target.partition() {
+        Some(number) => Ok(vec![number]),
+        None => Ok(Shape::ask(target)?.replicas.into_keys().collect()),
+    }
+}
+
 /// Checks that the topic exists and keeps records.
 pub(super) fn check(target: &KafkaTarget) -> Result<Shape, ReplicaError> {
+    check_for(Purpose::Entries, target)
+}
+
+/// Checks that the topic of openings exists, if the sink keeps them, and that what is erased there
+/// will be removed. `number` is the log's partition, if it is known.
+pub(super) fn check_openings(
+    target: &KafkaTarget,
+    number: Option<i32>,
+) -> Result<(), ReplicaError> {
+    let number = number.or(target.partition()).unwrap_or(0);
+    match target.of_openings(number) {
+        Some(openings) => check_for(Purpose::Openings, &openings).map(drop),
+        None => Ok(()),
+    }
+}
+
+fn check_for(purpose: Purpose, target: &KafkaTarget) -> Result<Shape, ReplicaError> {
     let shape = Shape::ask(target)?;
     let topic = target.topic();
     let (Some(replicas), None) = (shape.fewest(target), shape.lacks(target)) else {
@@ -210,15 +319,12 @@ pub(super) fn check(target: &KafkaTarget) -> Result<Shape, ReplicaError> {
             "topic `{topic}`: {words}"
         )));
     };
-    if !target.accepts(Weakness::UnknownSettings) {
-        let settings = settings(target)?;
-        if let Some(words) = weakness(target, &settings, replicas) {
-            return Err(ReplicaError::unsuitable(format!(
-                "topic `{topic}`: {words}"
-            )));
-        }
+    match purpose.judge(target, replicas)? {
+        (_, Some(words)) => Err(ReplicaError::unsuitable(format!(
+            "topic `{topic}`: {words}"
+        ))),
+        (_, None) => Ok(shape),
     }
-    Ok(shape)
 }
 
 /// Selects a partition by hash. Logs are spread evenly, and a log keeps its partition as long as
@@ -377,10 +483,7 @@ fn settings(target: &KafkaTarget) -> Result<Settings, ReplicaError> {
 /// Says what is wrong with the topic, unless the target accepts it.
 fn weakness(target: &KafkaTarget, settings: &Settings, replicas: usize) -> Option<String> {
     let get = |name: &str| settings.get(name).map(String::as_str);
-    let refused = |weakness: Weakness, words: String| {
-        let accept = format!("{words}, or accept it: `{}`", weakness.name());
-        (!target.accepts(weakness)).then_some(accept)
-    };
+    let refused = |weakness, words| refused(target, weakness, words);
     let policy = get("cleanup.policy").unwrap_or("not told");
     let compaction = (policy != "delete").then(|| {
         refused(
@@ -400,6 +503,47 @@ fn weakness(target: &KafkaTarget, settings: &Settings, replicas: usize) -> Optio
             )
         })
             });
+    compaction
+        .into_iter()
+        .chain(short)
+        .flatten()
+        .next()
+        .or_else(|| weak_copies(target, settings, replicas))
+}
+
+/// The same for a topic of openings.
+fn openings_weakness(target: &KafkaTarget, settings: &Settings, replicas: usize) -> Option<String> {
+    let get = |name: &str| settings.get(name).map(String::as_str);
+    let policy = get("cleanup.policy").unwrap_or("not told");
+    if policy != "compact" {
+        return Some(format!(
+            "`cleanup.policy` is {policy}, and only compaction removes an opening that is erased. Set it to `compact`"
+        ));
+    }
+    let lag = get("max.compaction.lag.ms").unwrap_or("not told");
+    let is_bounded = lag.parse().is_ok_and(|lag: u64| lag <= COMPACTION_LAG_MS);
+    let slow = (!is_bounded).then(|| {
+        refused(
+            target,
+            Weakness::SlowErasure,
+            format!("`max.compaction.lag.ms` is {lag}, so that an erased opening may stay for longer than a week. Set it to {COMPACTION_LAG_MS} or less"),
+        )
+    });
+    slow.flatten()
+        .or_else(|| weak_copies(target, settings, replicas))
+}
+
+/// The error for a weakness, unless the target accepts it.
+fn refused(target: &KafkaTarget, weakness: Weakness, words: String) -> Option<String> {
+    let accept = format!("{words}, or accept it: `{}`", weakness.name());
+    (!target.accepts(weakness)).then_some(accept)
+}
+
+/// Says what is wrong with the copies that the brokers keep of a topic, unless the target accepts
+/// it.
+fn weak_copies(target: &KafkaTarget, settings: &Settings, replicas: usize) -> Option<String> {
+    let get = |name: &str| settings.get(name).map(String::as_str);
+    let refused = |weakness, words| refused(target, weakness, words);
     // Without this setting, `acks=all` counts all replicas. A broker that does not report it may
     // replicate in another way than Kafka.
     let in_sync: usize = get("min.insync.replicas")
@@ -425,7 +569,7 @@ fn weakness(target: &KafkaTarget, settings: &Settings, replicas: usize) -> Optio
                 "`max.message.bytes` is {most}. Set it to {MESSAGE_BYTES} or more"
             ))
         });
-    [compaction, short, alone, unclean, small]
+    [alone, unclean, small]
         .into_iter()
         .flatten()
         .flatten()
@@ -484,6 +628,35 @@ mod tests {
         }
         let words = judged("?accept=retention", &[("max.message.bytes", "1000")], 3).unwrap();
         assert!(words.contains("max.message.bytes"), "{words}");
+    }
+
+    #[test]
+    fn openings_need_a_topic_that_is_compacted_in_bounded_time() {
+        let judged = |accept: &str, changed: &[(&str, &str)]| {
+            let settings = OPENINGS_SETTINGS
+                .iter()
+                .chain(&[("min.insync.replicas", "2")])
+                .chain(changed)
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .collect();
+            let address = format!("kafka://127.0.0.1:9092/audit?openings=names{accept}");
+            let target = KafkaTarget::parse(&address).unwrap();
+            openings_weakness(&target.of_openings(0).unwrap(), &settings, 3)
+        };
+        assert_eq!(judged("", &[]), None);
+        for policy in ["delete", "compact,delete"] {
+            let words = judged("&accept=compaction", &[("cleanup.policy", policy)]).unwrap();
+            assert!(words.ends_with("Set it to `compact`"), "{words}");
+        }
+        // Kafka's default, and a broker that does not report it.
+        for lag in ["9223372036854775807", ""] {
+            let slow = [("max.compaction.lag.ms", lag)];
+            let words = judged("", &slow).unwrap();
+            assert!(words.ends_with("accept it: `slow-erasure`"), "{words}");
+            assert_eq!(judged("&accept=slow-erasure", &slow), None);
+        }
+        let alone = judged("", &[("min.insync.replicas", "1")]).unwrap();
+        assert!(alone.ends_with("accept it: `one-replica`"), "{alone}");
     }
 
     #[test]

@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use livetrail_replica::{Gap, ReplicaError, SealedRange, Sightings, SinkCursor};
+use livetrail_replica::{Erasure, Gap, ReplicaError, SealedRange, Sightings, SinkCursor};
 
 use super::session::Session;
 use super::tail::{Partition, Reading};
 use super::target::KafkaTarget;
 use super::topic;
+use super::{error, openings};
 
 /// The longest pause before a new takeover of the partition, after the first failure. It doubles
 /// with each further failure.
@@ -23,6 +24,8 @@ pub(super) struct Writer {
     /// The log of the last call and its partition. The topic's settings were checked.
     partition: Option<Partition>,
     reading: Option<Reading>,
+    /// Reads the openings' partition.
+    openings: Option<Reading>,
     session: Option<Session>,
     /// Consecutive failed commits.
     failures: u32,
@@ -34,6 +37,7 @@ impl Writer {
             target: Arc::new(target),
             partition: None,
             reading: None,
+            openings: None,
             session: None,
             failures: 0,
         }
@@ -78,13 +82,60 @@ impl Writer {
         };
         let rest = self.reading(origin, |reading| rest(reading, range, next))?;
         match rest {
-            Some(rest) => self.write(origin, rest.first(), |session| session.write(&rest)),
+            Some(rest) => self.write_at(origin, rest.first(), |session| session.write(&rest)),
             None => Ok(()),
         }
     }
 
+    /// How far the sink has come with erasures. It also writes the cursor again, if it writes
+    /// already: see [`openings`].
+    pub(super) fn erasure_cursor(&mut self, origin: &str) -> Result<u64, ReplicaError> {
+        self.openings = None;
+        let next = self.cursor(origin)?.next();
+        let found = self.openings(origin, openings::cursor)?.flatten();
+        let Some(found) = found else {
+            return Ok(next);
+        };
+        let is_writing = |session: &Session| session.is_for(origin);
+        if self.session.as_ref().is_some_and(is_writing) {
+            let repeated = self.session_for(origin).and_then(|mut session| {
+                session.repeat_cursor()?;
+                Ok(session)
+            });
+            // After an error the next call that writes begins a new session.
+            self.session = repeated.ok();
+        }
+        Ok(found.next.min(next))
+    }
+
+    pub(super) fn erase(&mut self, erasure: &Erasure) -> Result<(), ReplicaError> {
+        match self.try_to_erase(erasure) {
+            // The earlier session was of no use any more, and an erasure may be repeated.
+            Err(error) if error::is_fenced_off(&error) => self.try_to_erase(erasure),
+            answer => answer,
+        }
+    }
+
+    fn try_to_erase(&mut self, erasure: &Erasure) -> Result<(), ReplicaError> {
+        let origin = &erasure.origin;
+        if !self
+            .session
+            .as_ref()
+            .is_some_and(|session| session.is_for(origin))
+        {
+            self.pause();
+        }
+        self.write(origin, |session| {
+            let (expected, found) = (erasure.span.start, session.erased());
+            if expected > found {
+                return Err(ReplicaError::CursorMoved { expected, found });
+            }
+            session.erase(erasure)
+        })
+    }
+
     pub(super) fn skip(&mut self, gap: &Gap) -> Result<(), ReplicaError> {
-        self.write(&gap.origin, gap.missing.start, |session| {
+        self.write_at(&gap.origin, gap.missing.start, |session| {
             session.write_gap(gap)
         })
     }
@@ -92,24 +143,21 @@ impl Writer {
     /// Asks again for the topic, its settings and, if the partition is known, its end.
     pub(super) fn health(&mut self) -> Result<(), ReplicaError> {
         topic::check(&self.target)?;
-        let origin = self
-            .partition
-            .as_ref()
-            .map(|partition| partition.origin.clone());
-        match origin {
-            Some(origin) => self.cursor(&origin).map(drop),
-            None => Ok(()),
-        }
+        let Some(partition) = self.partition.clone() else {
+            return topic::check_openings(&self.target, None);
+        };
+        topic::check_openings(&self.target, Some(partition.number))?;
+        self.cursor(&partition.origin).map(drop)
     }
 
-    /// Writes at this index, with the current session or a new one.
-    fn write(
+    /// Writes entries at this index, with the current session or a new one.
+    fn write_at(
         &mut self,
         origin: &str,
         first: u64,
         write: impl FnOnce(&mut Session) -> Result<(), ReplicaError>,
     ) -> Result<(), ReplicaError> {
-        let answer = self.session_for(origin).and_then(|mut session| {
+        self.write(origin, |session| {
             let found = session.next();
             if found != first {
                 return Err(ReplicaError::CursorMoved {
@@ -117,8 +165,19 @@ impl Writer {
                     found,
                 });
             }
-            write(&mut session).map(|()| session)
-        });
+            write(session)
+        })
+    }
+
+    /// Writes with the current session or a new one.
+    fn write(
+        &mut self,
+        origin: &str,
+        write: impl FnOnce(&mut Session) -> Result<(), ReplicaError>,
+    ) -> Result<(), ReplicaError> {
+        let answer = self
+            .session_for(origin)
+            .and_then(|mut session| write(&mut session).map(|()| session));
         match answer {
             Ok(session) => {
                 self.session = Some(session);
@@ -128,6 +187,7 @@ impl Writer {
             Err(error) => {
                 self.failures = self.failures.saturating_add(1);
                 self.reading = None;
+                self.openings = None;
                 Err(error)
             }
         }
@@ -138,10 +198,33 @@ impl Writer {
         match self.session.take() {
             Some(mut session) if session.is_for(origin) => {
                 self.reading(origin, |reading| session.is_still_there(reading))?;
+                self.openings(origin, |openings| session.has_its_openings(openings))?;
                 Ok(session)
             }
-            _ => self.reading(origin, Session::take_over),
+            _ => {
+                let mut session = self.reading(origin, Session::take_over)?;
+                self.openings(origin, |openings| session.keep_openings(openings))?;
+                Ok(session)
+            }
         }
+    }
+
+    /// Reads the partition of the log's openings. `None` if the sink keeps none.
+    fn openings<T>(
+        &mut self,
+        origin: &str,
+        read: impl FnOnce(&Reading) -> Result<T, ReplicaError>,
+    ) -> Result<Option<T>, ReplicaError> {
+        let reading = match self.openings.take() {
+            Some(reading) if reading.partition().origin == origin => reading,
+            _ => match self.partition(origin)?.of_openings() {
+                Some(partition) => Reading::new(&partition)?,
+                None => return Ok(None),
+            },
+        };
+        let answer = read(&reading)?;
+        self.openings = Some(reading);
+        Ok(Some(answer))
     }
 
     /// Reads the log's partition. After an error the next call makes a new client.

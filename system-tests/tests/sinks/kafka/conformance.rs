@@ -3,7 +3,7 @@
 //! that it tests. `own` has that case. Revoked rights: `login` tests them for passwords, `faults`
 //! for a topic's access list.
 
-livetrail_replica::replica_conformance!(super::Topic: place);
+livetrail_replica::replica_conformance!(super::Topic: place, erasing, erasing_server);
 livetrail_replica::replica_conformance!(@@ super::Topic:
     the_server_is_killed_and_comes_back,
     the_connection_breaks_in_the_middle_of_a_batch,

@@ -269,7 +269,7 @@ fn a_configuration_has_all_of_it_and_no_password() {
         let at = place.broker.clients_address();
         let config = |ca: &str, password: &str| {
             let text = format!(
-                "[[sink]]\nname = \"topic\"\n[sink.kafka]\nbrokers = [\"{at}\"]\ntopic = \"{TOPIC}\"\nuser = \"{USER}\"\n{password}\n\
+                "[[sink]]\nname = \"topic\"\npersonal = \"opening\"\n[sink.kafka]\nbrokers = [\"{at}\"]\ntopic = \"{TOPIC}\"\nuser = \"{USER}\"\n{password}\n\
                  ca_file = \"{ca}\"\naccept = [\"one-replica\"]\n"
             );
             std::fs::write(dir.join("livetrail.toml"), text).unwrap();
@@ -285,14 +285,21 @@ fn a_configuration_has_all_of_it_and_no_password() {
             fails(dir, &init, 1, "do not let us in");
             let login = ["--user", USER, "--password-file", "right"];
             let made = types(dir, &[&init[..], &login].concat()).success();
-            let words = "sink topic: topic audit is made: partitions 1, replicas 1, ";
-            assert!(made.stdout.starts_with(words), "{}", made.output());
+            for (line, topic) in made.stdout.lines().zip([TOPIC, "audit-openings"]) {
+                let words =
+                    format!("sink topic: topic {topic} is made: partitions 1, replicas 1, ");
+                assert!(line.starts_with(&words), "{}", made.output());
+            }
+            let compacted = "cleanup.policy=compact max.compaction.lag.ms=86400000";
+            assert!(made.stdout.contains(compacted), "{}", made.output());
             fails(dir, &status, 1, "do not let us in");
             config("ca.pem", "password_env = \"TEST_PASSWORD\"");
             fails(dir, &status, 1, "do not let us in");
             config("ca.pem", "password_file = \"right\"");
             let well = types(dir, &status).success();
             assert!(well.stdout.contains("ok"), "{}", well.output());
+            let names = "opening, erased up to 0";
+            assert!(well.stdout.contains(names), "{}", well.output());
             config("other.pem", "password_file = \"right\"");
             fails(dir, &init, 1, "certificate is not believed");
             fails(dir, &status, 1, "certificate is not believed");

@@ -4,17 +4,19 @@ mod conformance;
 mod faults;
 mod gate;
 mod login;
+mod names;
 mod outage;
 mod own;
 mod page;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use livetrail_replica::ReplicaSink;
-use livetrail_replica::conformance::{Manipulation, Place, Proxy, Server, TestLog};
-use livetrail_sinks::kafka::{KafkaSink, KafkaTarget, set_up};
+use livetrail_replica::conformance::{Erasing, Manipulation, Place, Proxy, Server, TestLog};
+use livetrail_sinks::kafka::{KafkaSink, KafkaTarget, set_up, set_up_openings};
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaError;
@@ -26,6 +28,9 @@ use system_tests::KafkaBroker;
 const PARTITIONS: u16 = 8;
 
 const TOPIC: &str = "audit";
+
+/// The topic of openings.
+const NAMES: &str = "audit-names";
 
 /// A broker with the topic, behind a proxy that all clients use, because the broker gives its
 /// address.
@@ -41,6 +46,16 @@ impl Topic {
             "kafka://{}/{TOPIC}?accept=one-replica",
             self.broker.clients_address()
         )
+    }
+
+    /// The same, with openings. Their topic is made if there is none.
+    async fn address_with_openings(&self) -> String {
+        let address = format!("{}&openings={NAMES}", self.address());
+        let target = target(&address);
+        let made = tokio::task::spawn_blocking(move || set_up_openings(&target, PARTITIONS, 1));
+        let made = made.await.unwrap().unwrap().unwrap();
+        assert_eq!(made.weakness, None, "{made:?}");
+        address
     }
 }
 
@@ -111,6 +126,39 @@ impl Place for Topic {
 }
 
 #[async_trait]
+impl Erasing for Topic {
+    async fn opening_sink(&self) -> Arc<dyn ReplicaSink> {
+        let target = target(&self.address_with_openings().await);
+        Arc::new(KafkaSink::new("kafka", target).unwrap())
+    }
+
+    /// What is left after compaction, computed as any consumer does it. The broker of the tests
+    /// compacts nothing.
+    async fn openings(&self, origin: &str) -> Vec<([u8; 16], Vec<u8>)> {
+        self.address_with_openings().await;
+        let client = reader(&self.broker.clients_address().to_string());
+        let read = move || {
+            let mut newest = BTreeMap::new();
+            for partition in 0..i32::from(PARTITIONS) {
+                each_message(&client, NAMES, partition, &mut |message| {
+                    let key = std::str::from_utf8(message.key().unwrap()).unwrap();
+                    newest.insert(key.to_owned(), message.payload().map(<[u8]>::to_vec));
+                });
+            }
+            newest
+        };
+        let newest = tokio::task::spawn_blocking(read).await.unwrap();
+        let of_it = newest.into_iter().filter_map(|(key, value)| {
+            let session = key.strip_prefix(origin)?.strip_prefix(' ')?;
+            let digits = session.replace('-', "");
+            let session = u128::from_str_radix(&digits, 16).ok()?.to_be_bytes();
+            Some((session, value?))
+        });
+        of_it.collect()
+    }
+}
+
+#[async_trait]
 impl Server for Topic {
     fn proxy(&self) -> &Proxy {
         &self.proxy
@@ -132,7 +180,7 @@ impl Topic {
         let read = move || {
             let mut all = Vec::new();
             for partition in 0..i32::from(PARTITIONS) {
-                each_message(&client, partition, &mut |message| {
+                each_message(&client, TOPIC, partition, &mut |message| {
                     all.extend_from_slice(message.key().unwrap_or_default());
                     all.extend_from_slice(message.payload().unwrap_or_default());
                     for header in message.headers().iter().flat_map(|all| all.iter()) {
@@ -210,7 +258,7 @@ fn each(client: &ClientConfig, partitions: i32, origin: &str, found: &mut dyn Fn
 
 /// The same in one partition.
 fn each_in(client: &ClientConfig, partition: i32, origin: &str, found: &mut dyn FnMut(u64, &[u8])) {
-    each_message(client, partition, &mut |message| {
+    each_message(client, TOPIC, partition, &mut |message| {
         if message.key() == Some(origin.as_bytes()) {
             let headers = message.headers().unwrap();
             let index = headers.iter().find(|header| header.key == "index").unwrap();
@@ -223,13 +271,14 @@ fn each_in(client: &ClientConfig, partition: i32, origin: &str, found: &mut dyn 
 /// All committed messages of a partition.
 fn each_message(
     client: &ClientConfig,
+    topic: &str,
     partition: i32,
     found: &mut dyn FnMut(&BorrowedMessage<'_>),
 ) {
     let consumer: BaseConsumer = client.create().unwrap();
     let mut assigned = TopicPartitionList::new();
     assigned
-        .add_partition_offset(TOPIC, partition, Offset::Beginning)
+        .add_partition_offset(topic, partition, Offset::Beginning)
         .unwrap();
     consumer.assign(&assigned).unwrap();
     loop {

@@ -128,7 +128,7 @@ fn a_topic_that_loses_records_is_refused_in_words() {
     });
 }
 
-async fn make_topic(broker: &KafkaBroker, name: &str, settings: [&str; 3]) {
+pub(super) async fn make_topic(broker: &KafkaBroker, name: &str, settings: [&str; 3]) {
     use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
     use rdkafka::client::DefaultClientContext;
 

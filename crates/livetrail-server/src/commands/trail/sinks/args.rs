@@ -8,6 +8,8 @@ use crate::config::{ConfigFileAndData, RequiredConfigFile};
 /// Create the missing topics of the configuration, with settings that lose no record, and check the
 /// existing ones.
 ///
+/// A sink with `personal = "opening"` gets a compacted topic for its openings as well.
+///
 /// An existing topic is never changed. This is for an administrator: the server itself needs no
 /// right to create topics.
 #[derive(Debug, clap::Args)]
@@ -16,7 +18,7 @@ Examples:
   livetrail trail sinks init kafka --config livetrail.toml
   livetrail trail sinks init kafka --config livetrail.toml --partitions 8 --user admin --password-file admin.password
 
-Exit codes: 0 every topic keeps its records; 1 a topic could not be created or would lose records, with the reason; 2 the configuration is invalid.")]
+Exit codes: 0 every topic keeps its records; 1 a topic could not be created, would lose records or erase nothing, with the reason; 2 the configuration is invalid.")]
 pub(crate) struct InitKafkaArgs {
     #[command(flatten)]
     pub(crate) file: RequiredConfigFile,
@@ -54,6 +56,7 @@ Only the [[sink]] with [sink.kafka] is read from the configuration; an auditor's
 Examples:
   livetrail trail sinks read kafka --config livetrail.toml --to copy
   livetrail trail sinks read kafka --config audit.toml --origin example.com/audit --user auditor --password-file auditor.password --to copy
+  livetrail trail sinks read kafka --config audit.toml --all --to copies    # then livetrail-verify --fleet copies --vkey FILE --vkey FILE
 
 Exit codes: 0 written; 1 the topic cannot be read from its beginning, or the directory is in use; 2 the configuration is invalid.")]
 pub(crate) struct ReadKafkaArgs {
@@ -66,6 +69,10 @@ pub(crate) struct ReadKafkaArgs {
     /// data directory.
     #[arg(long, value_name = "NAME")]
     pub(crate) origin: Option<String>,
+    /// Write every log of the topic, each into a directory of its own: the logs of several servers,
+    /// for `livetrail-verify --fleet DIR`.
+    #[arg(long, conflicts_with = "origin")]
+    pub(crate) all: bool,
     /// The sink's name, if the configuration has several of this kind.
     #[arg(long, value_name = "NAME")]
     pub(crate) sink: Option<String>,

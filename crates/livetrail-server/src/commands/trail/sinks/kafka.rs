@@ -4,9 +4,9 @@ use std::{process::ExitCode, sync::Arc};
 
 use anyhow::Context as _;
 use livetrail_ledger::{Reader, RealStore, SharedStore};
-use livetrail_sinks::kafka::{KafkaTarget, read_back};
-use livetrail_sinks::settings::Kafka;
-use livetrail_trail::trail_directory;
+use livetrail_sinks::kafka::{KafkaTarget, ReadBack, read_back, read_back_all};
+use livetrail_sinks::settings::{Kafka, Personal, Sink};
+use livetrail_trail::{chain, trail_directory};
 
 use super::args::{InitKafkaArgs, KafkaLogin, ReadKafkaArgs};
 use crate::{
@@ -18,21 +18,32 @@ use crate::{
 pub(super) fn init(args: &InitKafkaArgs) -> Outcome {
     let config = args.file.load(None).map_err(Failure::configuration)?;
     let mut weak = 0_u32;
-    for (name, settings) in topics(&config, None).map_err(Failure::unusable)? {
-        let target = target(settings, &args.login).map_err(Failure::unusable)?;
-        let done = settings.set_up(&target, args.partitions, args.replicas);
-        let done = done.with_context(|| format!("sink {name}"))?;
-        say(&format!("sink {name}: topic {} {done}", target.topic()))?;
-        if let Some(weakness) = done.weakness {
-            weak = weak.saturating_add(1);
-            crate::output::complain(&format!("error: sink {name}: {weakness}"));
+    for (sink, settings) in topics(&config, None).map_err(Failure::unusable)? {
+        let name = &sink.name;
+        let mut target = target(settings, &args.login).map_err(Failure::unusable)?;
+        if sink.personal == Personal::Opening {
+            target = settings
+                .keeping_openings(target)
+                .map_err(Failure::unusable)?;
+        }
+        let context = || format!("sink {name}");
+        let entries = settings.set_up(&target, args.partitions, args.replicas);
+        let entries = entries.with_context(context)?;
+        let partitions = u16::try_from(entries.partitions).ok();
+        let mut made = vec![(target.topic(), entries)];
+        if let Some(topic) = target.openings() {
+            let openings = settings.set_up_openings(&target, partitions, args.replicas);
+            made.extend(openings.with_context(context)?.map(|done| (topic, done)));
+        }
+        for (topic, done) in made {
+            say(&format!("sink {name}: topic {topic} {done}"))?;
+            if let Some(weakness) = done.weakness {
+                weak = weak.saturating_add(1);
+                crate::output::complain(&format!("error: sink {name}: topic {topic}: {weakness}"));
+            }
         }
     }
-    Ok(if weak == 0 {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(exit(weak == 0))
 }
 
 /// Writes the records of a log from a topic into a directory.
@@ -40,7 +51,7 @@ pub(super) fn read(args: &ReadKafkaArgs) -> Outcome {
     let config = args.server.load().map_err(Failure::configuration)?;
     let found = topics(&config, args.sink.as_deref()).map_err(Failure::unusable)?;
     let [(_, settings)] = found.as_slice() else {
-        let names: Vec<_> = found.iter().map(|(name, _)| *name).collect();
+        let names: Vec<_> = found.iter().map(|(sink, _)| sink.name.as_str()).collect();
         let several = anyhow::anyhow!(
             "several sinks are topics: {}; name one with --sink",
             names.join(", ")
@@ -48,6 +59,9 @@ pub(super) fn read(args: &ReadKafkaArgs) -> Outcome {
         return Err(Failure::unusable(several));
     };
     let target = target(settings, &args.login).map_err(Failure::unusable)?;
+    if args.all {
+        return read_all(&target, args);
+    }
     let origin = match &args.origin {
         Some(origin) => origin.clone(),
         None => origin_of(&config).map_err(Failure::unusable)?,
@@ -61,6 +75,43 @@ pub(super) fn read(args: &ReadKafkaArgs) -> Outcome {
         args.to.display(),
         args.to.display(),
     ))?;
+    Ok(exit(is_whole(&read)))
+}
+
+/// Writes the records of each log of a topic.
+fn read_all(target: &KafkaTarget, args: &ReadKafkaArgs) -> Outcome {
+    let copies = read_back_all(target, &args.to)?;
+    let mut all_whole = true;
+    for copy in &copies {
+        let (partition, origin) = (copy.partition, &copy.origin);
+        match &copy.copied {
+            Ok(read) => {
+                say(&format!(
+                    "partition {partition}: wrote {} of {} entries of {origin} to {}",
+                    read.size,
+                    read.entries,
+                    copy.directory.display()
+                ))?;
+                all_whole &= is_whole(read);
+            }
+            Err(error) => {
+                let error = chain(error);
+                crate::output::complain(&format!("error: partition {partition}: {error}"));
+                all_whole = false;
+            }
+        }
+    }
+    say(&format!(
+        "{}: {} logs. Now: livetrail-verify --fleet {} --vkey FILE --vkey FILE",
+        target.place(),
+        copies.len(),
+        args.to.display()
+    ))?;
+    Ok(exit(all_whole && !copies.is_empty()))
+}
+
+/// Whether a copy has all that the topic has. Prints what it lacks.
+fn is_whole(read: &ReadBack) -> bool {
     if let Some(damage) = &read.damage {
         crate::output::complain(&format!(
             "error: the topic is spoiled behind these: {damage}. What stands behind that was not read"
@@ -72,21 +123,28 @@ pub(super) fn read(args: &ReadKafkaArgs) -> Outcome {
             read.unreadable
         ));
     }
-    Ok(if read.damage.is_none() && read.unreadable == 0 {
+    read.damage.is_none() && read.unreadable == 0
+}
+
+fn exit(is_well: bool) -> ExitCode {
+    if is_well {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
-    })
+    }
 }
 
 /// The sinks whose destination is a topic: all of them, or only the one with this name.
-fn topics<'c>(config: &'c Config, name: Option<&str>) -> anyhow::Result<Vec<(&'c str, &'c Kafka)>> {
+fn topics<'c>(
+    config: &'c Config,
+    name: Option<&str>,
+) -> anyhow::Result<Vec<(&'c Sink, &'c Kafka)>> {
     let sinks = config
         .sink
         .iter()
         .filter(|sink| name.is_none_or(|name| name == sink.name));
     let found: Vec<_> = sinks
-        .filter_map(|sink| Some((sink.name.as_str(), sink.kafka.as_ref()?)))
+        .filter_map(|sink| Some((sink, sink.kafka.as_ref()?)))
         .collect();
     if found.is_empty() {
         match name {
