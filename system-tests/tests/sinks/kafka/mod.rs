@@ -236,7 +236,9 @@ fn reader(brokers: &str) -> ClientConfig {
         .set("group.id", "auditor")
         .set("enable.auto.commit", "false")
         .set("isolation.level", "read_committed")
-        .set("enable.partition.eof", "true");
+        .set("enable.partition.eof", "true")
+        // How long the broker waits for records at the end of a partition before it says so.
+        .set("fetch.wait.max.ms", "10");
     client
 }
 
