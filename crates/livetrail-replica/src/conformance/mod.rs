@@ -143,6 +143,136 @@ pub enum Manipulation {
 }
 
 /// A destination behind a server that can die, and a network that can break.
+///
+/// In this example the server is a task. Each of its connections ends when it is killed; its rows
+/// stay. The server of a test is a process, so that nothing but its files survives.
+///
+/// ```
+/// use std::{io, sync::{Arc, Mutex}};
+/// use async_trait::async_trait;
+/// use livetrail_replica::conformance::{self, Place, Proxy, Server};
+/// use livetrail_replica::{ReplicaError, ReplicaSink, SealedRange, SinkCursor};
+/// use tokio::io::{AsyncReadExt, AsyncWriteExt};
+/// use tokio::net::{TcpListener, TcpStream};
+/// use tokio::sync::watch;
+///
+/// type Rows = Arc<Mutex<Vec<Vec<u8>>>>;
+///
+/// struct Table {
+///     proxy: Proxy,
+///     rows: Rows,
+///     is_running: watch::Sender<bool>,
+/// }
+///
+/// #[async_trait]
+/// impl Server for Table {
+///     fn proxy(&self) -> &Proxy {
+///         &self.proxy
+///     }
+///
+///     async fn kill(&self) {
+///         self.is_running.send_replace(false);
+///     }
+///
+///     async fn restart(&self) {
+///         self.is_running.send_replace(true);
+///     }
+/// }
+///
+/// #[async_trait]
+/// impl Place for Table {
+///     async fn fresh() -> Self {
+///         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+///         let proxy = Proxy::start(listener.local_addr().unwrap()).await.unwrap();
+///         let (rows, is_running) = (Rows::default(), watch::Sender::new(true));
+///         tokio::spawn(serve(listener, rows.clone(), is_running.subscribe()));
+///         Self { proxy, rows, is_running }
+///     }
+///
+///     async fn sink(&self) -> Arc<dyn ReplicaSink> {
+///         Arc::new(Client(self.proxy.address()))
+///     }
+///
+///     async fn held(&self, _origin: &str) -> Vec<(u64, Vec<u8>)> {
+///         let rows = self.rows.lock().unwrap();
+///         (0..).zip(rows.iter().cloned()).collect()
+///     }
+/// }
+///
+/// async fn serve(listener: TcpListener, rows: Rows, is_running: watch::Receiver<bool>) {
+///     while let Ok((mut client, _)) = listener.accept().await {
+///         let (rows, mut is_running) = (rows.clone(), is_running.clone());
+///         tokio::spawn(async move {
+///             tokio::select! {
+///                 biased;
+///                 _ = is_running.wait_for(|is_running| !is_running) => {}
+///                 _ = answer(&mut client, &rows) => {}
+///             }
+///         });
+///     }
+/// }
+///
+/// /// Sends the next index, then takes an index and an entry, and so on.
+/// async fn answer(client: &mut TcpStream, rows: &Rows) -> io::Result<()> {
+///     loop {
+///         let next = rows.lock().unwrap().len() as u64;
+///         client.write_u64(next).await?;
+///         let index = client.read_u64().await?;
+///         let mut entry = vec![0; client.read_u32().await? as usize];
+///         client.read_exact(&mut entry).await?;
+///         let mut rows = rows.lock().unwrap();
+///         if index == rows.len() as u64 {
+///             rows.push(entry);
+///         }
+///     }
+/// }
+///
+/// struct Client(std::net::SocketAddr);
+///
+/// #[async_trait]
+/// impl ReplicaSink for Client {
+///     async fn append(&self, range: &SealedRange) -> Result<(), ReplicaError> {
+///         // … Connects, sends each entry with its index, and reads each next index.
+/// #         let lost = |error: io::Error| ReplicaError::unavailable("append", error);
+/// #         let mut server = TcpStream::connect(self.0).await.map_err(lost)?;
+/// #         let found = server.read_u64().await.map_err(lost)?;
+/// #         if found != range.first() {
+/// #             return Err(ReplicaError::CursorMoved { expected: range.first(), found });
+/// #         }
+/// #         let mut request = Vec::new();
+/// #         for (index, entry) in (range.first()..).zip(range.entries()) {
+/// #             request.extend_from_slice(&index.to_be_bytes());
+/// #             request.extend_from_slice(&(entry.len() as u32).to_be_bytes());
+/// #             request.extend_from_slice(entry);
+/// #         }
+/// #         let (mut replies, mut requests) = server.split();
+/// #         let read = async {
+/// #             let mut next = range.first();
+/// #             for _ in range.entries() {
+/// #                 next = replies.read_u64().await?;
+/// #             }
+/// #             Ok(next)
+/// #         };
+/// #         let ((), next) = tokio::try_join!(requests.write_all(&request), read).map_err(lost)?;
+/// #         assert_eq!(next, range.first() + range.entries().len() as u64);
+/// #         Ok(())
+///     }
+///
+///     async fn cursor(&self, _origin: &str) -> Result<SinkCursor, ReplicaError> {
+///         // …
+/// #         let lost = |error: io::Error| ReplicaError::unavailable("the next index", error);
+/// #         let mut server = TcpStream::connect(self.0).await.map_err(lost)?;
+/// #         Ok(SinkCursor::at(server.read_u64().await.map_err(lost)?))
+///     }
+/// #    fn name(&self) -> &str { "table" }
+/// #    async fn health(&self) -> Result<(), ReplicaError> { Ok(()) }
+/// }
+///
+/// # #[tokio::main]
+/// # async fn main() {
+/// conformance::the_server_is_killed_and_comes_back::<Table>().await;
+/// # }
+/// ```
 #[async_trait]
 pub trait Server: Place {
     /// The proxy that all sinks' connections go through.
