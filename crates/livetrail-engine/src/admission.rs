@@ -1,6 +1,6 @@
 //! Admission: from a client's attempt to a session, or to a refusal that is on record.
 //!
-//! 1. The application must exist. Otherwise: `*_denied`.
+//! 1. The engine must not be draining, and the application must exist. Otherwise: `*_denied`.
 //! 2. The address's budget (see `attempts`) must not be used up, unless an authenticator that
 //!    decides locally admits the attempt. Otherwise: `*_denied`, after a delay.
 //! 3. The authenticators decide, in order. If one denies, none allows, or none answers in time:
@@ -325,7 +325,8 @@ impl Inner {
     }
 
     fn refuse_with(&self, context: &Arc<SessionContext>, reason: Reason, detail: Option<Detail>) {
-        if reason != Reason::ServerShutdown {
+        // An honest client tries again.
+        if !matches!(reason, Reason::ServerShutdown | Reason::ServerDraining) {
             let rate = self.limits.load().attempts;
             let address = Address::of_session(context);
             self.attempts.refused(address, rate, self.clock.monotonic());
@@ -368,6 +369,9 @@ impl Inner {
     ) -> Result<Arc<SessionCore>, Reason> {
         if self.stopping.load(SeqCst) {
             return Err(Reason::ServerShutdown);
+        }
+        if self.draining.load(SeqCst) {
+            return Err(Reason::ServerDraining);
         }
         let app = self.apps.load().get(&attempt.key.app).cloned();
         let settings = app.ok_or(Reason::AppNotFound)?;
@@ -455,6 +459,9 @@ impl Inner {
             if registry.closed {
                 return Some(Err(Reason::ServerShutdown));
             }
+            if self.draining.load(SeqCst) {
+                return Some(Err(Reason::ServerDraining));
+            }
             if registry.revocations != revocations {
                 return None;
             }
@@ -489,6 +496,9 @@ impl Inner {
             let mut registry = self.registry();
             if registry.closed {
                 return Some(Err(Reason::ServerShutdown));
+            }
+            if self.draining.load(SeqCst) {
+                return Some(Err(Reason::ServerDraining));
             }
             if registry.revocations != revocations {
                 return None;

@@ -244,6 +244,7 @@ impl EngineBuilder {
                 wakeup: Arc::new(Wakeup::new()),
                 has_thread: AtomicBool::new(false),
                 stopping: AtomicBool::new(false),
+                draining: AtomicBool::new(false),
                 parked: Notify::new(),
                 deciding: AtomicUsize::new(0),
             }),

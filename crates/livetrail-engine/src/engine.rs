@@ -4,7 +4,10 @@ use std::{
     borrow::Cow,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
+        atomic::{
+            AtomicBool, AtomicU64, AtomicUsize,
+            Ordering::{Relaxed, SeqCst},
+        },
     },
     time::Duration,
 };
@@ -25,7 +28,7 @@ use crate::{
     error::{Error, Result},
     event::{Reason, Role, SessionContext, SessionTotals, StreamEvent, StreamEventKind, of_host},
     identity::{AppName, SessionId, StreamKey},
-    info::{EngineTotals, SessionInfo, StreamInfo},
+    info::{EngineTotals, SessionInfo, SessionPage, StreamInfo, StreamPage},
     janitor,
     lifecycle::{SessionCore, reporting},
     observe::Observers,
@@ -36,6 +39,9 @@ use crate::{
     viewing::Viewing,
     wakeup::Wakeup,
 };
+
+/// So many sessions are taken from the registry while its lock is held.
+const PART_OF_SESSIONS: usize = 512;
 
 /// A streaming engine. Cloning gives another handle to the same engine; a process may have many
 /// engines.
@@ -64,6 +70,8 @@ pub(crate) struct Inner {
     pub(crate) has_thread: AtomicBool,
     /// The engine is stopping: no more attempts are decided.
     pub(crate) stopping: AtomicBool,
+    /// New sessions are refused, and existing ones continue. It changes under the registry's lock.
+    pub(crate) draining: AtomicBool,
     /// Notifies that a publisher has left its writer for the next one.
     pub(crate) parked: Notify,
     /// Attempts that are being decided right now. Attempts that wait for an authenticator are
@@ -249,6 +257,63 @@ impl Engine {
         Ok(())
     }
 
+    /// Ends the live sessions that `is_meant` selects (`kicked`), at most `most` of them, in the
+    /// order in which they started. Returns their contexts. Sessions that start meanwhile are not
+    /// considered.
+    ///
+    /// ```
+    /// use livetrail_engine::{AppSpec, Attempt, Engine, StreamKey};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let engine = Engine::builder().application(AppSpec::new("live")).build()?;
+    /// let attempt = |stream| StreamKey::parse("live", stream).map(|key| Attempt::new(key, "test"));
+    /// let _a = engine.publish(attempt("a")?).await?;
+    /// let _b = engine.publish(attempt("b")?).await?;
+    ///
+    /// let ended = engine.kick_all(|session| session.key.stream_id.as_str() == "a", 1_000);
+    /// assert_eq!((ended.len(), engine.sessions().len()), (1, 1));
+    /// # Ok(()) }
+    /// ```
+    pub fn kick_all(
+        &self,
+        is_meant: impl Fn(&SessionContext) -> bool,
+        most: usize,
+    ) -> Vec<Arc<SessionContext>> {
+        let cores = self.inner.registry().in_order();
+        let meant = cores
+            .iter()
+            .filter(|core| core.ending().is_none() && is_meant(&core.context));
+        let ended = meant.take(most).map(|core| {
+            core.end(Reason::Kicked);
+            core.context.clone()
+        });
+        ended.collect()
+    }
+
+    /// Refuses new sessions from now on (`server_draining`), and lets existing ones continue; with
+    /// `false` it admits new sessions again. Attempts that are not decided yet are refused, too.
+    /// Such refusals use up no budget of an address. Returns whether it was so before.
+    ///
+    /// A host that is going to stop calls this, waits until [`is_idle`](Self::is_idle) or a deadline
+    /// of its own, and then calls [`shutdown`](Self::shutdown).
+    pub fn set_draining(&self, draining: bool) -> bool {
+        // With the lock, no session starts after this.
+        let _registry = self.inner.registry();
+        self.inner.draining.swap(draining, SeqCst)
+    }
+
+    /// Whether new sessions are refused: see [`set_draining`](Self::set_draining).
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.inner.draining.load(SeqCst)
+    }
+
+    /// Whether there is no session.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.inner.registry().sessions.is_empty()
+    }
+
     /// The live streams, sorted by key.
     #[must_use]
     pub fn streams(&self) -> Vec<StreamInfo> {
@@ -261,6 +326,70 @@ impl Engine {
             .collect();
         streams.sort_by(|a, b| a.publisher.key.cmp(&b.publisher.key));
         streams
+    }
+
+    /// A page of the live streams that `is_meant` selects, sorted by key: at most `most`, the first
+    /// after `after`. Each comes with its publisher's session.
+    #[must_use]
+    pub fn streams_after(
+        &self,
+        after: Option<&StreamKey>,
+        most: usize,
+        is_meant: impl Fn(&SessionContext) -> bool,
+    ) -> StreamPage {
+        let mut cores: Vec<_> = {
+            let registry = self.inner.registry();
+            let publishers = registry.publishers.iter();
+            let rest = publishers.filter(|(key, _)| after.is_none_or(|after| *key > after));
+            rest.map(|(_, core)| core.clone()).collect()
+        };
+        cores.retain(|core| core.ending().is_none() && is_meant(&core.context));
+        let has_more = cores.len() > most;
+        if has_more {
+            // Only the page is sorted.
+            cores.select_nth_unstable_by(most, |a, b| a.context.key.cmp(&b.context.key));
+            cores.truncate(most);
+        }
+        cores.sort_unstable_by(|a, b| a.context.key.cmp(&b.context.key));
+        let now_ms = self.inner.now_ms();
+        let view = |core: &Arc<SessionCore>| (StreamInfo::of(core, now_ms), SessionInfo::of(core));
+        StreamPage {
+            streams: cores.iter().map(view).collect(),
+            has_more,
+        }
+    }
+
+    /// A page of the live sessions that `is_meant` selects, in the order in which they started: at
+    /// most `most`, the first after `after`, which is [`SessionPage::next`] of the page before. A
+    /// session that lives while all pages are read is on exactly one of them.
+    #[must_use]
+    pub fn sessions_after(
+        &self,
+        after: Option<u64>,
+        most: usize,
+        is_meant: impl Fn(&SessionContext) -> bool,
+    ) -> SessionPage {
+        let mut page = SessionPage::default();
+        let mut after = after;
+        loop {
+            let part = self.inner.registry().part_after(after, PART_OF_SESSIONS);
+            let is_last = part.len() < PART_OF_SESSIONS;
+            for (number, core) in part {
+                if core.ending().is_some() || !is_meant(&core.context) {
+                    after = Some(number);
+                    continue;
+                }
+                if page.sessions.len() == most {
+                    page.next = after;
+                    return page;
+                }
+                page.sessions.push(SessionInfo::of(&core));
+                after = Some(number);
+            }
+            if is_last {
+                return page;
+            }
+        }
     }
 
     /// The live sessions, in the order in which they started.

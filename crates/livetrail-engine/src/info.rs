@@ -96,6 +96,26 @@ impl SessionInfo {
     }
 }
 
+/// A page of live sessions: see [`Engine::sessions_after`](crate::Engine::sessions_after).
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct SessionPage {
+    /// The sessions, in the order in which they started.
+    pub sessions: Vec<SessionInfo>,
+    /// Where the next page begins. `None` if this is the last one.
+    pub next: Option<u64>,
+}
+
+/// A page of live streams: see [`Engine::streams_after`](crate::Engine::streams_after).
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct StreamPage {
+    /// The streams, sorted by key, each with its publisher's session.
+    pub streams: Vec<(StreamInfo, SessionInfo)>,
+    /// Whether there are more after the last of these.
+    pub has_more: bool,
+}
+
 /// Counts of one role's sessions since the engine was built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]

@@ -88,7 +88,7 @@ pub use frame::{CodecId, FrameFlags, MediaFrame, MediaKind, TimeBase};
 pub use identity::{
     AppName, MAX_NAME_BYTES, NameError, SessionId, StreamId, StreamKey, is_visible,
 };
-pub use info::{EngineTotals, RoleCounts, SessionInfo, StreamInfo};
+pub use info::{EngineTotals, RoleCounts, SessionInfo, SessionPage, StreamInfo, StreamPage};
 pub use keyframes::KeyframeRequests;
 pub use limit::IngressLimit;
 pub use livetrail_clock::{Clock, ManualClock, SystemClock};

@@ -1,8 +1,9 @@
 //! The engine's current state: streams and their publishers, sessions, and their counts per owner.
 
 use std::{
-    collections::{HashMap, hash_map::Entry},
+    collections::{BTreeMap, HashMap, hash_map::Entry},
     hash::Hash,
+    ops::Bound,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
@@ -29,6 +30,8 @@ pub(crate) struct Registry {
     pub(crate) revocations: u64,
     pub(crate) publishers: HashMap<StreamKey, Arc<SessionCore>>,
     pub(crate) sessions: HashMap<SessionId, Arc<SessionCore>>,
+    /// The same sessions by number, which is the order in which they started.
+    by_number: BTreeMap<u64, Arc<SessionCore>>,
     /// Streams without a publisher.
     pub(crate) kept: KeptStreams,
     /// Publishers that take a stream over once all gates have let them pass.
@@ -185,9 +188,19 @@ impl Registry {
 
     /// All sessions, in the order in which they started.
     pub(crate) fn in_order(&self) -> Vec<Arc<SessionCore>> {
-        let mut sessions: Vec<_> = self.sessions.values().cloned().collect();
-        sessions.sort_unstable_by_key(|core| core.number.load(Relaxed));
-        sessions
+        self.by_number.values().cloned().collect()
+    }
+
+    /// Sessions with their numbers in this order, at most `most`, the first after this number.
+    pub(crate) fn part_after(
+        &self,
+        after: Option<u64>,
+        most: usize,
+    ) -> Vec<(u64, Arc<SessionCore>)> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let rest = self.by_number.range((from, Bound::Unbounded));
+        let part = rest.map(|(number, core)| (*number, core.clone()));
+        part.take(most).collect()
     }
 
     /// Removes a session that has ended for this reason. Returns its stream if that ends with it.
@@ -199,6 +212,7 @@ impl Registry {
     ) -> Option<Arc<Stream>> {
         let context = &core.context;
         self.sessions.remove(&context.session)?;
+        self.by_number.remove(&core.number.load(Relaxed));
         let publishes = context.role == Role::Publish;
         if let Some(address) = Address::of_session(context) {
             OfOwner::subtract(&mut self.by_address, address, publishes);
@@ -262,6 +276,8 @@ impl Registry {
             OfOwner::add(&mut self.by_principal, principal.clone(), publishes);
         }
         self.add_to_app(core);
+        self.by_number
+            .insert(core.number.load(Relaxed), core.clone());
         self.sessions.insert(context.session, core.clone());
     }
 

@@ -136,6 +136,7 @@ fn status_of(reason: &Reason) -> StatusCode {
         Reason::AuditUnavailable
         | Reason::AuthUnavailable
         | Reason::MemoryLimit
+        | Reason::ServerDraining
         | Reason::ServerShutdown => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     }
@@ -160,6 +161,7 @@ fn meaning(reason: &Reason) -> &'static str {
         Reason::AuditUnavailable => "the audit trail cannot record the session",
         Reason::AuthUnavailable => "the key could not be checked in time",
         Reason::MemoryLimit => "the memory for streams is used up",
+        Reason::ServerDraining => "the server takes no new sessions, because it is going to stop",
         Reason::ServerShutdown => "the server is stopping",
         Reason::Other(_) => "a rule of this server",
         _ => "a fault of the server",

@@ -193,6 +193,8 @@ reasons! {
     RoleNotAllowed = "role_not_allowed", ordinary;
     /// The grant that let it in has expired, or the token of the attempt had expired.
     TokenExpired = "token_expired", ordinary;
+    /// The server takes no new sessions, because it is going to stop.
+    ServerDraining = "server_draining", ordinary;
 }
 
 impl Reason {

@@ -610,3 +610,58 @@ async fn every_session_has_one_start_and_one_end_under_contention() {
         assert!(between.iter().all(lagged), "{kinds:?}");
     }
 }
+
+#[test]
+fn a_draining_engine_admits_nobody_and_keeps_its_sessions() {
+    let (_journal, _clock, engine) = setup();
+    let mut limits = engine.limits();
+    limits.attempts.burst = 3;
+    engine.set_limits(limits);
+    let here = || attempt("cam").peer("192.0.2.7:5000".parse().unwrap());
+    let mut cam = block_on(engine.publish(here())).unwrap();
+    assert!(!engine.set_draining(true) && engine.is_draining());
+    // These refusals use up no budget.
+    for _ in 0..10 {
+        let denied = block_on(engine.play(here())).unwrap_err();
+        assert_eq!(denied.reason, Reason::ServerDraining);
+    }
+    assert!(cam.push(keyframe(0)).is_ok() && !engine.is_idle());
+    assert!(engine.set_draining(false) && !engine.is_draining());
+    let viewer = block_on(engine.play(here())).unwrap();
+    drop((viewer, cam));
+    assert!(engine.is_idle());
+}
+
+#[test]
+fn pages_have_each_session_once_although_others_come_and_go() {
+    let (_journal, _clock, engine) = setup();
+    let publish = |stream: &str| block_on(engine.publish(attempt(stream))).unwrap();
+    let mut published: Vec<_> = (0..20).map(|n| publish(&format!("cam{n:02}"))).collect();
+    let everyone = |_: &SessionContext| true;
+    let first = engine.sessions_after(None, 8, everyone);
+    assert_eq!(first.sessions.len(), 8);
+    // One that was listed ends, one that was not ends, and one more starts.
+    published.remove(12);
+    published.remove(3);
+    let _late = publish("late");
+    let second = engine.sessions_after(first.next, 8, everyone);
+    let third = engine.sessions_after(second.next, 8, everyone);
+    assert_eq!(third.next, None);
+    let pages = [&first, &second, &third];
+    let ids = pages.iter().flat_map(|page| &page.sessions);
+    let names: Vec<_> = ids
+        .map(|info| info.context.key.stream_id.to_string())
+        .collect();
+    let wanted = (0..20).filter(|n| *n != 12).map(|n| format!("cam{n:02}"));
+    assert_eq!(names, wanted.chain(["late".to_owned()]).collect::<Vec<_>>());
+
+    let page = engine.streams_after(None, 5, everyone);
+    let last = &page.streams[4].0.publisher.key;
+    assert!(page.has_more && last.stream_id.as_str() == "cam05");
+    let rest = engine.streams_after(Some(last), 100, everyone);
+    assert!(!rest.has_more && rest.streams.len() == 14);
+    let of_cam1 = |session: &SessionContext| session.key.stream_id.as_str().starts_with("cam1");
+    let ended = engine.kick_all(of_cam1, 4);
+    assert_eq!(ended.len(), 4);
+    assert_eq!(engine.sessions_after(None, 100, of_cam1).sessions.len(), 5);
+}

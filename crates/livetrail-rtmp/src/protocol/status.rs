@@ -102,6 +102,7 @@ fn describe(reason: &Reason) -> String {
         Reason::Kicked => "ended by an operator",
         Reason::Replaced => "another publisher took the stream over",
         Reason::StreamEnded => "the stream's publisher ended",
+        Reason::ServerDraining => "the server takes no new sessions, because it is going to stop",
         Reason::ServerShutdown => "the server is stopping",
         Reason::ServerCrash => "the server died",
         Reason::Unauthorized => "wrong or missing key",
