@@ -267,8 +267,16 @@ actions! {
     OpeningsDropped = "openings_dropped", Apart, Other, Warning;
     /// An operator ended a session through the API.
     AdminSessionKicked = "admin_session_kicked", Apart, Operator, Notice;
-    /// SIGHUP: which sections changed, which keys were added, removed or changed, how many sessions
-    /// ended by that; `refused` and where, when the file is wrong.
+    /// An operator ended `count` sessions at once through the API. `sessions` are these, and
+    /// `detail` says what they have in common.
+    AdminSessionsKicked = "admin_sessions_kicked", Apart, Operator, Notice;
+    /// The server takes no new sessions, and stops when the last of the `count` present ones has
+    /// ended, at `until_ms` at the latest.
+    AdminDrainStarted = "admin_drain_started", Apart, Operator, Notice;
+    /// The server takes new sessions again, because an operator gave up the drain.
+    AdminDrainCancelled = "admin_drain_cancelled", Apart, Operator, Notice;
+    /// SIGHUP: which sections and settings changed, which keys were added, removed or changed, how
+    /// many sessions ended by that; `refused` and where, when the file is wrong.
     AdminConfigChanged = "admin_config_changed", Apart, Operator, Notice;
     /// Keys or tokens were added or removed at a reload, by name: `keys_added`, `keys_removed`,
     /// `token_keys_added`, `token_keys_removed`, `api_tokens_added` and `api_tokens_removed`. A key

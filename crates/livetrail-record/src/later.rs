@@ -86,7 +86,7 @@ pub(crate) const ROWS: [Row; 45] = [
     row(
         "until_ms",
         Number,
-        "Of a hold by time: until when, without that moment.",
+        "Of a hold by time: until when, without that moment. Of a drain: when it ends at the latest.",
     ),
     row("purpose", Text, "Why personal fields were shown."),
     row(

@@ -17,12 +17,19 @@ mod time;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory as _, Parser};
 
 use crate::{
     cli::{Cli, Command},
     output::Failure,
 };
+
+/// The command line, for programs that write completions and manual pages from it.
+#[doc(hidden)]
+#[must_use]
+pub fn command() -> clap::Command {
+    Cli::command()
+}
 
 /// Runs the `livetrail` program with the arguments of this process.
 #[must_use]

@@ -4,6 +4,8 @@
 //! | deed | record | by |
 //! |---|---|---|
 //! | a session is ended | [`session_kicked`] | the HTTP API |
+//! | sessions are ended at once | [`sessions_kicked`] | the HTTP API |
+//! | a drain starts, or is given up | [`drain_started`], [`drain_cancelled`] | the HTTP API, a signal |
 //! | a request to the API is refused | [`api_denied`] | the HTTP API |
 //! | a request to erase is approved | [`erasure_approved`] | the HTTP API |
 //! | the configuration is read again | [`config_changed`] | a signal |
@@ -12,8 +14,9 @@
 //!
 //! The records of what operators do with the trail's files are in `livetrail-trail`.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use livetrail_audit::{AuditAction, AuditRecord, Outcome, Reason};
 use livetrail_engine::SessionContext;
 use livetrail_record::Value;
@@ -29,8 +32,11 @@ const SIGNAL: &str = "signal";
 /// A record lists this many names of keys of each kind.
 const MOST_NAMES: usize = 64;
 
+/// A record lists this many sessions.
+const MOST_SESSIONS: usize = 2_500;
+
 /// The user of the HTTP API, as far as the server knows it.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Caller {
     /// The name of the token.
     pub(crate) token: Option<String>,
@@ -54,6 +60,67 @@ impl Caller {
         }
         record
     }
+}
+
+/// How a deed came to the server.
+#[derive(Debug)]
+pub(crate) enum Deed {
+    /// A request to the API.
+    Api(Caller),
+    /// A signal.
+    Signal,
+}
+
+impl Deed {
+    fn on(self, record: AuditRecord) -> AuditRecord {
+        match self {
+            Self::Api(caller) => caller.on(record),
+            Self::Signal => record.with_protocol(SIGNAL),
+        }
+    }
+}
+
+/// The server takes no new sessions. It has this many, which may continue until this time.
+pub(crate) fn drain_started(sessions: u64, until_ms: u64, deed: Deed) -> AuditRecord {
+    let mut record = AuditRecord::new(AuditAction::AdminDrainStarted, "")
+        .with_outcome(Outcome::Success)
+        .with_count(sessions);
+    let until_ms = Value::Integer(i64::try_from(until_ms).unwrap_or(i64::MAX));
+    // This fails only for a time that no clock shows.
+    let _ = record.extra.insert("until_ms", until_ms);
+    deed.on(record)
+}
+
+/// The server takes new sessions again.
+pub(crate) fn drain_cancelled(deed: Deed) -> AuditRecord {
+    let record =
+        AuditRecord::new(AuditAction::AdminDrainCancelled, "").with_outcome(Outcome::Success);
+    deed.on(record)
+}
+
+/// Sessions were ended over the API, because they were meant by these words. A record has at most
+/// [`MOST_SESSIONS`] of them, so there may be several records.
+pub(crate) fn sessions_kicked(
+    sessions: &[Arc<SessionContext>],
+    meant: &str,
+    caller: &Caller,
+) -> Vec<AuditRecord> {
+    let record = |part: &[Arc<SessionContext>]| {
+        let count = u64::try_from(part.len()).unwrap_or(u64::MAX);
+        let app = part.first().map(|first| &first.key.app);
+        let one = app.filter(|app| part.iter().all(|session| session.key.app == **app));
+        let app = one.map_or_else(String::new, ToString::to_string);
+        let mut record = AuditRecord::new(AuditAction::AdminSessionsKicked, app)
+            .with_outcome(Outcome::Success)
+            .with_count(count)
+            .with_detail(meant.to_owned());
+        let ids = part.iter().flat_map(|it| it.session.as_uuid().into_bytes());
+        let ids = STANDARD.encode(ids.collect::<Vec<_>>());
+        // This fails only for a field of the table.
+        let _ = record.extra.insert("sessions", Value::Text(ids));
+        caller.clone().on(record)
+    };
+    sessions.chunks(MOST_SESSIONS).map(record).collect()
 }
 
 /// A session was ended over the API.
@@ -145,6 +212,8 @@ mod tests {
             erasure_approved("1", "art17", Caller::default()),
             api_denied(Caller::default(), Reason::Unauthorized),
             config_changed(Err("rtmp.listen".to_owned())),
+            drain_started(1, 2, Deed::Signal),
+            drain_cancelled(Deed::Signal),
         ];
         for record in operations {
             assert!(record.action.is_admin(), "{}", record.action);

@@ -100,8 +100,10 @@ fn refuse_existing(directory: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The configured key files, or those in the trail's directory.
-pub(super) fn key_files(trail: &Path, settings: &Settings) -> [PathBuf; 2] {
+/// The files with the secret keys of the trail in this directory: the configured ones, or those in
+/// the directory. First the key that signs, then the key that cosigns.
+#[must_use]
+pub fn key_files(trail: &Path, settings: &Settings) -> [PathBuf; 2] {
     let [signer, cosigner] = place::own_keys(trail);
     [
         settings.signer_key_file.clone().unwrap_or(signer),

@@ -90,7 +90,7 @@ use tokio::{sync::watch as watch_channel, task::JoinSet};
 pub use chain::chain;
 use clock::TrailTime;
 pub use clock::{ask_to_confirm, state as clock_state, trail_ms};
-pub use create::{Created, check_origin, create, write_vkeys};
+pub use create::{Created, check_origin, create, key_files, write_vkeys};
 pub use error::Error;
 pub use followers::Followers;
 use followers::SinkWatch;
@@ -243,7 +243,7 @@ impl Trail {
         };
         let origin = settings.origin.as_deref();
         let origin = origin.unwrap_or_else(|| found.origin());
-        let files = create::key_files(&directory, settings);
+        let files = key_files(&directory, settings);
         // This finishes a change of keys that was interrupted.
         keys::complete(settings, &store, &files)?;
         let [signer, cosigner] = &files;

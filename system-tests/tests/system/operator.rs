@@ -203,7 +203,8 @@ fn sighup_takes_new_keys_and_limits_and_ends_the_sessions_of_keys_that_are_gone(
     let [taken, refused] = details.collect::<Vec<_>>().try_into().expect("two of them");
     assert_eq!(
         taken,
-        "changed: limits, auth; keys added: new; keys removed: old; sessions ended: 1"
+        "changed: limits, auth; keys added: new; keys removed: old; sessions ended: 1; \
+         limits.max_publishers: 1000 -> 2"
     );
     assert!(
         refused.starts_with("refused: ") && refused.ends_with("limits.idle_timeout"),

@@ -44,6 +44,8 @@ pub(super) const TABLE: &[Row] = {
     use ApiRole::{Auditor, Eraser, Operator, Regulator, Viewer};
     &[
         open("/health"),
+        open("/livez"),
+        open("/readyz"),
         to("GET", "/metrics", &[Viewer, Operator, Auditor]),
         to("GET", "/api/v1/openapi.json", &ApiRole::ALL),
         to(
@@ -57,6 +59,10 @@ pub(super) const TABLE: &[Row] = {
             &[Viewer, Operator, Auditor, Regulator],
         ),
         to("DELETE", "/api/v1/sessions/{id}", &[Operator]),
+        to("POST", "/api/v1/kicks", &[Operator]),
+        to("GET", "/api/v1/drain", &[Viewer, Operator, Auditor]),
+        to("POST", "/api/v1/drain", &[Operator]),
+        to("DELETE", "/api/v1/drain", &[Operator]),
         to("GET", "/api/v1/sessions/{id}/opening", &[Auditor]),
         to("GET", "/api/v1/erasures", &[Auditor, Eraser]),
         to("POST", "/api/v1/erasures", &[Eraser]),

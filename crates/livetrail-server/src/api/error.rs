@@ -25,6 +25,11 @@ pub(super) enum ApiError {
     ForeignOrigin,
     /// The token's roles do not allow it.
     RoleNotAllowed,
+    /// The error in a request to end sessions.
+    BadKick(String),
+    /// The error in a request to drain.
+    BadDrain(String),
+    NotDraining,
     /// The error in a review.
     BadReview(String),
     /// The error in a request to erase.
@@ -99,6 +104,13 @@ impl ApiError {
                 StatusCode::FORBIDDEN,
                 "foreign_origin",
                 "a page of another origin may not change anything here",
+            ),
+            Self::BadKick(problem) => (StatusCode::BAD_REQUEST, "bad_kick", problem),
+            Self::BadDrain(problem) => (StatusCode::BAD_REQUEST, "bad_drain", problem),
+            Self::NotDraining => (
+                StatusCode::NOT_FOUND,
+                "not_draining",
+                "the server does not drain",
             ),
             Self::BadReview(problem) => (StatusCode::BAD_REQUEST, "bad_review", problem),
             Self::BadErasure(problem) => (StatusCode::BAD_REQUEST, "bad_erasure", problem),
@@ -187,6 +199,14 @@ impl ApiError {
         let problem = livetrail_trail::chain(error);
         tracing::error!("an operation on personal data failed: {problem}");
         Self::NotDone(problem)
+    }
+
+    /// The same error in a body instead of a query.
+    pub(super) fn into_bad_kick(self) -> Self {
+        match self {
+            Self::BadQuery(problem) => Self::BadKick(problem),
+            other => other,
+        }
     }
 
     fn retry_after(&self) -> Option<u64> {

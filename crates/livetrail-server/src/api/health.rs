@@ -24,6 +24,9 @@ pub(super) struct Health {
     /// minute; `trail_failing` when the trail cannot record; `stopping`.
     #[schema(example = "ok")]
     status: &'static str,
+    /// The server takes no new sessions, because it is going to stop: see `/api/v1/drain`.
+    #[serde(skip_serializing_if = "is_false")]
+    draining: bool,
     /// The server's version.
     version: &'static str,
     /// What is wrong with the trail's ledger, if anything: `disk_full`, `log_stopped`,
@@ -181,6 +184,7 @@ pub(super) async fn health(State(state): State<ApiState>) -> (StatusCode, Json<H
     let clear = clear.filter(|sink| sink.personal == PersonalMode::Clear);
     let health = Health {
         status,
+        draining: state.inner.engine.is_draining(),
         vault_failing: personal.failing.is_some(),
         openings_overdue: personal.overdue,
         openings_lost: personal.lost,
@@ -198,4 +202,56 @@ pub(super) async fn health(State(state): State<ApiState>) -> (StatusCode, Json<H
         failing_since_ms,
     };
     (code, Json(health))
+}
+
+/// Whether the server lives, or is ready.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Readiness {
+    /// Of `/livez`: `live`. Of `/readyz`: `ready`, `draining`, `stopping`, or `trail_failing` if new
+    /// sessions are refused because the trail cannot record them.
+    #[schema(example = "ready")]
+    status: &'static str,
+}
+
+/// Whether the process answers. Nothing else is checked: restart it if it does not answer. Needs no
+/// token.
+#[utoipa::path(
+    get,
+    path = "/livez",
+    tag = "server",
+    responses((status = 200, description = "It answers.", body = Readiness))
+)]
+pub(super) async fn live() -> Json<Readiness> {
+    Json(Readiness { status: "live" })
+}
+
+/// Whether the server takes new sessions: send it none while it does not. Present sessions are not
+/// affected. Needs no token.
+///
+/// A trail that fails makes a server unready only if sessions wait for their first record
+/// (`audit.publish` or `audit.play` is `strict`).
+#[utoipa::path(
+    get,
+    path = "/readyz",
+    tag = "server",
+    responses(
+        (status = 200, description = "It takes new sessions.", body = Readiness),
+        (status = 503, description = "It does not: it drains, it stops, or its trail cannot record them.", body = Readiness),
+    )
+)]
+pub(super) async fn ready(State(state): State<ApiState>) -> (StatusCode, Json<Readiness>) {
+    let inner = &state.inner;
+    let has_trouble = || inner.trail.health().trouble.label().is_some();
+    let status = match inner.pipeline.status() {
+        Status::Healthy | Status::Failing { .. } if inner.engine.is_draining() => "draining",
+        Status::Failing { .. } if inner.is_strict => "trail_failing",
+        Status::Healthy if inner.is_strict && has_trouble() => "trail_failing",
+        Status::Healthy | Status::Failing { .. } => "ready",
+        _ => "stopping",
+    };
+    let code = match status {
+        "ready" => StatusCode::OK,
+        _ => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    (code, Json(Readiness { status }))
 }

@@ -310,6 +310,11 @@ impl Now {
             ["role"],
             roles.map(|(role, counts)| ([role], counts.live)),
         )?;
+        w.gauge(
+            "draining",
+            "1 while new sessions are refused because the server is going to stop",
+            u64::from(engine.is_draining()),
+        )?;
         let counters: [(&str, &str, OfRoleCounts); 4] = [
             ("sessions_started", "Sessions admitted", |c| c.started),
             ("frames", "Frames carried", |c| c.frames),

@@ -2,6 +2,7 @@
 
 mod access;
 mod document;
+mod drain;
 mod entries;
 mod erasures;
 mod error;
@@ -9,11 +10,13 @@ mod exposition;
 mod failures;
 mod health;
 mod holds;
+mod kicks;
 mod metrics;
 mod openings;
 mod process;
 mod query;
 mod review;
+mod selection;
 mod sessions;
 mod streams;
 mod token;
@@ -50,7 +53,7 @@ use metrics::Requests;
 pub(crate) use metrics::{Admissions, Outcomes, TimedGate};
 pub(crate) use token::ApiTokens;
 
-use crate::config::Config;
+use crate::{config::Config, serve::Drain};
 
 /// The state that the handlers share.
 #[derive(Clone)]
@@ -70,6 +73,9 @@ struct Inner {
     /// The trail's directory. A trail in memory does not have it.
     directory: PathBuf,
     denied: DenyRules,
+    drain: Drain,
+    /// Whether each session needs its first record, so that none starts while the trail fails.
+    is_strict: bool,
     /// Requests to erase that wait for approval.
     approvals: erasures::Approvals,
     reads: trail::Reads,
@@ -84,6 +90,7 @@ impl ApiState {
         (outcomes, admissions): (Outcomes, Admissions),
         trail: TrailView,
         denied: DenyRules,
+        drain: Drain,
     ) -> Self {
         Self {
             inner: Arc::new(Inner {
@@ -97,6 +104,8 @@ impl ApiState {
                 trail,
                 directory: trail_directory(&config.data),
                 denied,
+                drain,
+                is_strict: config.audit.is_strict(),
                 approvals: erasures::Approvals::new(config.api.erasure_approvals),
                 reads: trail::Reads::default(),
                 gateways: Mutex::default(),
@@ -133,13 +142,15 @@ impl ApiState {
     }
 }
 
-/// `/health`, `/metrics`, `/api/v1/…` and `/trail/…`.
+/// `/health`, `/livez`, `/readyz`, `/metrics`, `/api/v1/…` and `/trail/…`.
 pub(crate) fn router(state: ApiState) -> Router {
     let (guarded, mut document) = OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(metrics::metrics))
         .routes(routes!(streams::list))
         .routes(routes!(sessions::list))
         .routes(routes!(sessions::kick))
+        .routes(routes!(kicks::kick))
+        .routes(routes!(drain::get, drain::start, drain::cancel))
         .routes(routes!(openings::disclose))
         .routes(routes!(erasures::create, erasures::list))
         .routes(routes!(erasures::approve))
@@ -150,6 +161,8 @@ pub(crate) fn router(state: ApiState) -> Router {
         .split_for_parts();
     let (open, of_open) = OpenApiRouter::new()
         .routes(routes!(health::health))
+        .routes(routes!(health::live))
+        .routes(routes!(health::ready))
         .split_for_parts();
     document.merge(of_open);
     document.merge(trail::Document::openapi());

@@ -7,7 +7,7 @@ use axum::{
     extract::{ConnectInfo, Path, State, rejection::PathRejection},
     http::{HeaderMap, StatusCode},
 };
-use livetrail_engine::{Role, SessionId, log};
+use livetrail_engine::{SessionId, log};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -15,6 +15,7 @@ use super::{
     ApiError, ApiState, Problem,
     query::Asked,
     query::Nothing,
+    selection::{RoleName, Selection, page_size},
     token::{Operator, user_agent},
     view::SessionView,
 };
@@ -24,55 +25,82 @@ use crate::operator::{Caller, session_kicked};
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Which {
-    /// Only sessions with this role.
     role: Option<RoleName>,
+    app: Option<String>,
+    stream: Option<String>,
+    protocol: Option<String>,
+    address: Option<String>,
+    key: Option<String>,
+    cursor: Option<u64>,
+    limit: Option<usize>,
 }
 
-/// What a session does.
-#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum RoleName {
-    Publish,
-    Play,
+impl Which {
+    fn selection(&self) -> Result<Selection, ApiError> {
+        Ok(Selection {
+            app: self.app.clone(),
+            stream: self.stream.clone(),
+            role: self.role.map(Into::into),
+            protocol: self.protocol.clone(),
+            address: Selection::network(self.address.as_deref())?,
+            key: self.key.clone(),
+        })
+    }
 }
 
 /// The answer.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Sessions {
     sessions: Vec<SessionView>,
+    /// The `cursor` of the next page; absent on the last one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<u64>,
 }
 
-/// The live sessions, oldest first. A viewer sees no names and addresses; a regulator sees one
-/// application.
+/// The live sessions, oldest first: those with all of the given properties. A viewer sees no names
+/// and addresses, and cannot ask for them; a regulator sees one application.
+///
+/// Without `limit` and `cursor` the answer has all of them. A session that lives while all pages are
+/// read is on exactly one of them.
 #[utoipa::path(
     get,
     path = "/api/v1/sessions",
     operation_id = "list_sessions",
     tag = "sessions",
     security((), ("token" = [])),
-    params(("role" = inline(Option<RoleName>), Query, description = "Of this role alone.")),
+    params(
+        ("role" = inline(Option<RoleName>), Query, description = "Of this role alone."),
+        ("app" = Option<String>, Query, description = "Of this application alone."),
+        ("stream" = Option<String>, Query, description = "Of this stream alone."),
+        ("protocol" = Option<String>, Query, description = "Of this protocol alone, such as `rtmp`."),
+        ("address" = Option<String>, Query, description = "From this address or network alone."),
+        ("key" = Option<String>, Query, description = "Of this key, or of this subject of a token."),
+        ("limit" = Option<u64>, Query, minimum = 1, maximum = 1000, description = "At most this many, 1 to 1,000. The default is all, and with `cursor` 100."),
+        ("cursor" = Option<u64>, Query, description = "`next` of the page before."),
+    ),
     responses(
         (status = 200, description = "The live sessions.", body = Sessions),
-        (status = 400, description = "Not a role, or an unknown key.", body = Problem),
+        (status = 400, description = "Not such a selection, or an unknown key.", body = Problem),
+        (status = 403, description = "`address` or `key`, of a caller who sees no persons.", body = Problem),
     )
 )]
 pub(super) async fn list(
     State(state): State<ApiState>,
     Extension(operator): Extension<Operator>,
     Asked(which): Asked<Which>,
-) -> Json<Sessions> {
-    let role = which.role.map(|role| match role {
-        RoleName::Publish => Role::Publish,
-        RoleName::Play => Role::Play,
+) -> Result<Json<Sessions>, ApiError> {
+    let selection = which.selection()?;
+    selection.check(&operator)?;
+    let most = page_size(which.limit, which.cursor.is_some())?;
+    let engine = &state.inner.engine;
+    let page = engine.sessions_after(which.cursor, most, |session| {
+        operator.sees(&session.key.app) && selection.fits(session)
     });
-    let sessions = state.inner.engine.sessions();
-    let fitting = sessions
-        .iter()
-        .filter(|info| SessionView::is_of(info, role) && operator.sees(&info.context.key.app));
     let view = |info| SessionView::of(info, operator.sees_persons());
-    Json(Sessions {
-        sessions: fitting.map(view).collect(),
-    })
+    Ok(Json(Sessions {
+        sessions: page.sessions.iter().map(view).collect(),
+        next: page.next,
+    }))
 }
 
 /// Ends a session (`kicked`). Who did it is on record.

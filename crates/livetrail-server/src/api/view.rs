@@ -1,6 +1,6 @@
 //! Streams and sessions as the API shows them.
 
-use livetrail_engine::{Role, SessionInfo, StreamInfo};
+use livetrail_engine::{SessionInfo, StreamInfo};
 use livetrail_media::config::TrackInfo;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -93,22 +93,10 @@ impl SessionView {
             lag_frames: info.lag,
         }
     }
-
-    pub(super) fn is_of(info: &SessionInfo, role: Option<Role>) -> bool {
-        role.is_none_or(|role| info.context.role == role)
-    }
 }
 
 impl StreamView {
-    /// `None` if its publisher has just ended.
-    pub(super) fn of(
-        info: &StreamInfo,
-        sessions: &[SessionInfo],
-        with_persons: bool,
-    ) -> Option<Self> {
-        let publisher = sessions
-            .iter()
-            .find(|session| session.context.session == info.publisher.session)?;
+    pub(super) fn of(info: &StreamInfo, publisher: &SessionInfo, with_persons: bool) -> Self {
         let tracks = info
             .configs
             .iter()
@@ -117,7 +105,7 @@ impl StreamView {
             TrackInfo::of(config)
                 .map_or_else(|_| config.codec.label().to_owned(), |t| t.to_string())
         });
-        Some(Self {
+        Self {
             app: info.publisher.key.app.to_string(),
             stream: info.publisher.key.stream_id.to_string(),
             frames: publisher.totals.frames,
@@ -131,7 +119,7 @@ impl StreamView {
             audio_frames: info.qos.audio_frames,
             keyframes: info.qos.keyframes,
             idle_ms: millis(info.qos.since_last_frame),
-        })
+        }
     }
 }
 

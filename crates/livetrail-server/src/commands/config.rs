@@ -12,7 +12,7 @@ use crate::{
     cli::ConfigCommand,
     config::{self, Config, Overrides, ServeOverrides, Span},
     output::{Failure, Outcome, complain, say},
-    serve::{configured_sinks, trail_settings},
+    serve::{StartPlan, configured_sinks, trail_settings},
 };
 
 /// Check a configuration file, with variables and flags, as `serve` would.
@@ -25,7 +25,7 @@ Examples:
   livetrail config check livetrail.toml
   livetrail config check livetrail.toml --http 0.0.0.0:8080
   LIVETRAIL__LIMITS__IDLE_TIMEOUT=1m livetrail config check livetrail.toml
-  livetrail serve --config livetrail.toml --check       the same, with the command line of the server
+  livetrail serve --config livetrail.toml --check       also whether the server could start now
 
 Exit codes: 0 valid; 2 invalid, with the setting, its line and what is allowed.")]
 pub(crate) struct CheckArgs {
@@ -47,8 +47,25 @@ pub(crate) fn run(command: ConfigCommand) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Checks the configuration, and whether a server could start with it now. Prints what it would do.
+pub(crate) fn check_start(file: Option<&Path>, overrides: &Overrides, init: bool) -> Outcome {
+    let config = check(file, overrides)?;
+    let plan = StartPlan::of(&config, init).map_err(Failure::unusable)?;
+    say("a start would:")?;
+    for step in &plan.steps {
+        say(&format!("  {step}"))?;
+    }
+    for hindrance in &plan.hindrances {
+        complain(&format!("error: {hindrance}"));
+    }
+    Ok(match plan.hindrances.as_slice() {
+        [] => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
+    })
+}
+
 /// Checks the files that `serve` would read, and prints the result.
-pub(crate) fn check(file: Option<&Path>, overrides: &Overrides) -> Result<(), Failure> {
+fn check(file: Option<&Path>, overrides: &Overrides) -> Result<Config, Failure> {
     let config =
         config::load(file, config::variables(), overrides).map_err(Failure::configuration)?;
     // This reads the secrets and certificates of the sinks, and checks that this program has their
@@ -62,7 +79,8 @@ pub(crate) fn check(file: Option<&Path>, overrides: &Overrides) -> Result<(), Fa
         |file| file.display().to_string(),
     );
     say(&format!("{what}: fine"))?;
-    Ok(say(&personal_words(&config)?)?)
+    say(&personal_words(&config)?)?;
+    Ok(config)
 }
 
 /// What becomes of personal data with this configuration.

@@ -38,8 +38,9 @@ pub(crate) struct Args {
     /// Create the trail before serving, as `livetrail trail init` does; refused if there is one.
     #[arg(long)]
     pub(crate) init: bool,
-    /// Check the configuration, the flags and the variables, and exit: 0 if they are valid, 2 if
-    /// not.
+    /// Check the configuration, the files that it names, the trail and the addresses, print what a
+    /// start would do, and exit: 0 if nothing hinders it, 1 if it would fail now, 2 if the
+    /// configuration is invalid. Nothing is created.
     #[arg(long)]
     pub(crate) check: bool,
     /// Print the configuration file with every setting and its default, and exit.
@@ -55,8 +56,7 @@ pub(crate) fn run(args: Args) -> Outcome {
     }
     let overrides = Overrides::from(args.overrides);
     if args.check {
-        super::config::check(args.file.config.as_deref(), &overrides)?;
-        return Ok(ExitCode::SUCCESS);
+        return super::config::check_start(args.file.config.as_deref(), &overrides, args.init);
     }
     let load = move || config::load(args.file.config.as_deref(), config::variables(), &overrides);
     let config = load().map_err(Failure::configuration)?;

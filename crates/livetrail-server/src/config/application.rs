@@ -10,7 +10,7 @@ use super::{
 };
 
 /// First parts of a path that the server itself uses.
-const RESERVED: [&str; 4] = ["api", "health", "metrics", "trail"];
+const RESERVED: [&str; 6] = ["api", "health", "livez", "metrics", "readyz", "trail"];
 
 /// An application: a group of streams with settings in common.
 #[derive(Debug, Clone, PartialEq, Deserialize)]

@@ -42,6 +42,11 @@ impl Audit {
         options
     }
 
+    /// Whether sessions of a role are refused while the trail cannot record them.
+    pub(crate) fn is_strict(&self) -> bool {
+        [self.publish, self.play].contains(&AuditPolicy::Strict)
+    }
+
     /// The events for which sessions wait, in the form that the pipeline takes.
     pub(crate) fn policy(&self) -> Policy {
         Policy::default()

@@ -8,6 +8,7 @@ use super::{
     place::Source,
     section::{Section, Wrong},
 };
+use crate::serve::MOST_DRAIN;
 
 /// # Errors
 /// The first setting that is wrong. Bounds come before all other checks.
@@ -135,6 +136,7 @@ impl Config {
 impl Section for Config {
     fn bounds(&self, list: &mut Bounds) {
         list.span("shutdown_timeout", self.shutdown_timeout, 100, 3_600);
+        list.span("drain_timeout", self.drain_timeout, 0, MOST_DRAIN.as_secs());
         for (key, section) in self.sections() {
             list.section(key, |list| section.bounds(list));
         }

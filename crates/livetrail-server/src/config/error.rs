@@ -74,7 +74,7 @@ impl ConfigError {
 
 /// Whether a line of the file may hold a secret. The line may have any mistake in it. It may hold
 /// one if its name says so, or if it looks like an address with a password.
-fn may_hold_a_secret(line: &str) -> bool {
+pub(super) fn may_hold_a_secret(line: &str) -> bool {
     let line = line.to_ascii_lowercase();
     let names = [
         "secret",

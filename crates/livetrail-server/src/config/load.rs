@@ -9,7 +9,7 @@ use livetrail_settings::{Secret, SecretError, SecretText, refusal, writable_by_o
 use toml::{Table, Value};
 
 use super::{
-    ApiRoles, ApiToken, Config, ConfigError, LogFormat, ServeOverrides,
+    ApiRoles, ApiToken, Config, ConfigError, LogFormat, ServeOverrides, Written,
     check::{bound_of, check},
     place::{Place, Source},
     types::LogFilter,
@@ -39,6 +39,24 @@ impl Overrides {
             api_token: token.filter(|token| !token.is_empty()).map(SecretText::new),
             ..Self::default()
         }
+    }
+
+    /// The settings of flags that a file has as well, without secrets.
+    fn settings(&self) -> impl Iterator<Item = (&'static [&'static str], Value)> {
+        let text = |value: Option<String>| value.map(Value::String);
+        let data = self.data.as_ref().map(|data| data.display().to_string());
+        let address = |address: Option<SocketAddr>| address.map(|address| address.to_string());
+        let all: [(&'static [&'static str], _); 4] = [
+            (&["data"], text(data)),
+            (&["rtmp", "listen"], text(address(self.rtmp))),
+            (&["http", "listen"], text(address(self.http))),
+            (
+                &["log", "filter"],
+                text(self.log.clone().map(|filter| filter.0)),
+            ),
+        ];
+        all.into_iter()
+            .filter_map(|(path, value)| Some((path, value?)))
     }
 }
 
@@ -127,6 +145,10 @@ pub(crate) fn load(
         config = set_by_variable(&mut set, &name, &value)?;
     }
     apply(&mut config, overrides);
+    for (path, value) in overrides.settings() {
+        insert(&mut set, path, value);
+    }
+    config.written = Written::of(&set);
     let base = path.and_then(Path::parent).unwrap_or(Path::new(""));
     config.trail.resolve(base);
     for sink in &mut config.sink {

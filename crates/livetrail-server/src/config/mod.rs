@@ -23,6 +23,7 @@ mod section;
 mod sinks;
 mod trail;
 mod types;
+mod written;
 
 use std::path::PathBuf;
 
@@ -44,7 +45,8 @@ pub(crate) use load::{Overrides, load, unknown_variables, variables};
 pub(crate) use log::{Log, LogFormat};
 pub(crate) use modes::readable_secrets;
 pub(crate) use trail::Trail;
-pub(crate) use types::{LogFilter, NamedSecret};
+pub(crate) use types::{LogFilter, NamedSecret, networks::parse as parse_network};
+pub(crate) use written::{Difference, Written};
 
 /// The commented example, which is also the reference. It has every key, and its values are the
 /// defaults.
@@ -57,6 +59,7 @@ pub(crate) struct Config {
     pub(crate) node: NodeName,
     pub(crate) data: PathBuf,
     pub(crate) shutdown_timeout: Span,
+    pub(crate) drain_timeout: Span,
     pub(crate) log: Log,
     pub(crate) rtmp: Rtmp,
     pub(crate) http: Http,
@@ -71,6 +74,9 @@ pub(crate) struct Config {
     /// them if it has a secret.
     #[serde(skip)]
     pub(crate) secret_files: Vec<PathBuf>,
+    /// The settings that are not left at their defaults, filled by [`load()`].
+    #[serde(skip)]
+    pub(crate) written: Written,
 }
 
 impl Default for Config {
@@ -79,6 +85,7 @@ impl Default for Config {
             node: NodeName(Settings::new(PathBuf::new()).node),
             data: PathBuf::from("livetrail-data"),
             shutdown_timeout: Span::secs(10),
+            drain_timeout: Span::secs(600),
             log: Log::default(),
             rtmp: Rtmp::default(),
             http: Http::default(),
@@ -90,6 +97,7 @@ impl Default for Config {
             trail: Trail::default(),
             sink: Vec::new(),
             secret_files: Vec::new(),
+            written: Written::default(),
         }
     }
 }

@@ -147,6 +147,14 @@ pub(super) mod networks {
         }
     }
 
+    /// A network, or a single address.
+    ///
+    /// # Errors
+    /// The text is neither. The error says what is allowed.
+    pub(crate) fn parse(text: &str) -> Result<IpNet, String> {
+        text.parse().map(|Network(net)| net)
+    }
+
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<IpNet>, D::Error> {
         let networks = Vec::<Network>::deserialize(d)?;
         Ok(networks.into_iter().map(|Network(net)| net).collect())

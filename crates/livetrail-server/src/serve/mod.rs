@@ -1,9 +1,12 @@
 //! The server: builds all its parts, starts, reloads and stops.
 
 mod denied;
+mod drain;
 mod heap;
 mod limits;
 mod log;
+mod notify;
+mod plan;
 mod reload;
 mod settings;
 mod signals;
@@ -20,8 +23,10 @@ use livetrail_rtmp::RtmpServer;
 use livetrail_trail::{Stopped, Trail};
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
+pub(crate) use drain::{Drain, MOST_DRAIN};
 pub(crate) use limits::raise_open_files;
 pub(crate) use log::init as init_log;
+pub(crate) use plan::StartPlan;
 pub(crate) use reload::Reloadable;
 pub(crate) use settings::trail_settings;
 pub(crate) use signals::{Harmless, Signals};
@@ -32,6 +37,7 @@ pub(crate) use sinks::not_built;
 use crate::{
     api::{self, Admissions, ApiState, Outcomes, TimedGate},
     config::{self, AdmissionRule, Config, Exchangeable, Names},
+    operator::Deed,
 };
 
 /// A running server.
@@ -44,6 +50,7 @@ pub(crate) struct Server {
     /// Networks whose connections are closed at once.
     deny: DenyRules,
     addresses: Addresses,
+    drain: Drain,
     stop: watch::Sender<bool>,
     gateways: JoinSet<()>,
     shutdown_timeout: Duration,
@@ -121,6 +128,7 @@ impl Server {
                 return Err(error);
             }
         };
+        let drain = Drain::new(engine.clone(), pipeline.clone(), config.drain_timeout.0);
         let state = ApiState::new(
             &config,
             engine.clone(),
@@ -128,6 +136,7 @@ impl Server {
             (outcomes, admissions),
             trail.view(),
             deny.clone(),
+            drain.clone(),
         );
         let mut server = Self {
             addresses: Addresses {
@@ -137,6 +146,7 @@ impl Server {
             },
             reloadable: Reloadable::new(config.clone(), auth, state.tokens(), deny.clone()),
             deny,
+            drain,
             shutdown_timeout: config.shutdown_timeout.0,
             engine,
             pipeline,
@@ -168,6 +178,17 @@ impl Server {
     /// Tells the sinks that their files may have been moved away.
     pub(crate) fn reopen_sinks(&self) {
         self.trail.view().reopen_sinks();
+    }
+
+    /// Takes no new sessions from now on, on record, and lets the present ones continue for the
+    /// configured time.
+    pub(crate) fn drain(&self) {
+        self.drain.start(None, Deed::Signal);
+    }
+
+    /// Ready when the server drains and there is nothing left to wait for.
+    pub(crate) async fn drained(&self) {
+        self.drain.done().await;
     }
 
     /// Ends all sessions, writes the trail to its last record, seals it, and closes the sockets.
@@ -238,6 +259,12 @@ impl Server {
             // If the sender is dropped, the server has stopped, too.
             let _ = stopping.wait_for(|stop| *stop).await;
         }
+    }
+
+    /// What the server does, in words.
+    fn status(&self) -> String {
+        let Addresses { rtmp, http, api } = self.addresses;
+        format!("serving RTMP on {rtmp}, HTTP on {http}, the API on {api}")
     }
 
     pub(crate) fn log_addresses(&self) {

@@ -9,8 +9,8 @@ use livetrail_gateway::DenyRules;
 use crate::{
     api::ApiTokens,
     config::{
-        AdmissionRule, Application, Auth, Config, ConfigError, Exchangeable, NamedSecret, Names,
-        SecretText,
+        AdmissionRule, Application, Auth, Config, ConfigError, Difference, Exchangeable,
+        NamedSecret, Names, SecretText,
     },
     operator::{config_changed, credentials_changed},
     output::cut,
@@ -18,6 +18,13 @@ use crate::{
 
 /// A record lists this many names of keys of each kind. The others are only counted.
 const MOST_NAMES: usize = 20;
+
+/// A record lists this many settings. The others are only counted.
+const MOST_SETTINGS: usize = 40;
+
+/// The sections and settings that a reload puts in force. Of an application, what it says about
+/// personal data is not among them.
+const EXCHANGEABLE: [&str; 4] = ["application", "limits", "auth", "api.token"];
 
 /// The parts that can be exchanged, and the configuration in force.
 pub(crate) struct Reloadable {
@@ -67,6 +74,7 @@ impl Reloadable {
                 if !changes.need_restart.is_empty() {
                     tracing::warn!(
                         sections = changes.need_restart.join(", "),
+                        settings = listed_settings(&changes.later),
                         "changed, and in force only after a restart"
                     );
                 }
@@ -129,6 +137,7 @@ impl Reloadable {
         };
         // Settings that need a restart stay unchanged, so that the next reload reports them again.
         let in_force = Config {
+            written: old.written.with(&config.written, is_exchangeable),
             application: config.application,
             limits: config.limits,
             auth: config.auth,
@@ -160,6 +169,17 @@ fn keep_personal(old: &[Application], new: &mut [Application]) -> anyhow::Result
         }
     }
     Ok(())
+}
+
+/// Whether a reload puts this setting in force.
+fn is_exchangeable(key: &str) -> bool {
+    let inside = |section: &&str| {
+        let rest = key.strip_prefix(*section);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+    };
+    let about_persons = key.starts_with("application[")
+        && (key.ends_with("].names") || key.ends_with("].openings"));
+    EXCHANGEABLE.iter().any(inside) && !about_persons
 }
 
 /// An application without what it says about personal data.
@@ -236,6 +256,9 @@ fn has(keys: &[NamedSecret], key: &NamedSecret) -> bool {
 struct Changes {
     in_force: Vec<&'static str>,
     need_restart: Vec<&'static str>,
+    /// The settings of these sections that differ, and those that need a restart.
+    settings: Vec<Difference>,
+    later: Vec<Difference>,
     /// Texts such as `keys removed: a, b`. They have names and never secrets.
     keys: Vec<String>,
     /// The names of the keys that were added or removed, by the field of the record. A key with
@@ -253,7 +276,13 @@ impl Changes {
             let changed = pairs.iter().filter(|(_, same)| !same);
             changed.map(|(name, _)| *name).collect()
         };
+        let settings = old.written.differences(&new.written);
+        let (settings, later) = settings
+            .into_iter()
+            .partition(|setting| is_exchangeable(&setting.key));
         Self {
+            settings,
+            later,
             in_force: differing(&[
                 (
                     "application",
@@ -277,6 +306,7 @@ impl Changes {
                     "application.names, application.openings",
                     is_same_about_persons(old, new),
                 ),
+                ("drain_timeout", old.drain_timeout == new.drain_timeout),
                 ("log", old.log == new.log),
                 ("rtmp", old.rtmp == new.rtmp),
                 ("http", old.http == new.http),
@@ -382,6 +412,15 @@ fn listed(names: &[String]) -> String {
     }
 }
 
+fn listed_settings(settings: &[Difference]) -> String {
+    let shown = settings.iter().take(MOST_SETTINGS);
+    let shown: Vec<_> = shown.map(ToString::to_string).collect();
+    match settings.len().saturating_sub(shown.len()) {
+        0 => shown.join("; "),
+        more => format!("{}; and {more} more", shown.join("; ")),
+    }
+}
+
 impl std::fmt::Display for Changes {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.in_force.as_slice() {
@@ -397,8 +436,14 @@ impl std::fmt::Display for Changes {
         if !self.stays_closed.is_empty() {
             write!(f, "; stays closed: {}", self.stays_closed.join(", "))?;
         }
+        if !self.settings.is_empty() {
+            write!(f, "; {}", listed_settings(&self.settings))?;
+        }
         if !self.need_restart.is_empty() {
             write!(f, "; needs a restart: {}", self.need_restart.join(", "))?;
+        }
+        if !self.later.is_empty() {
+            write!(f, "; {}", listed_settings(&self.later))?;
         }
         Ok(())
     }
@@ -528,5 +573,43 @@ mod tests {
         let many: String = (0..30).map(|i| key(&format!("k{i}"), "x")).collect();
         let text = Changes::between(&config(""), &config(&many)).to_string();
         assert!(text.ends_with("k19 and 10 more"), "{text}");
+    }
+
+    #[test]
+    fn each_changed_setting_is_reported_and_one_that_needs_a_restart_again_at_the_next_reload() {
+        let load = |text: &str| {
+            let dir = tempfile::tempdir().unwrap();
+            let file = dir.path().join("livetrail.toml");
+            std::fs::write(&file, text).unwrap();
+            crate::config::load(Some(&file), [], &crate::config::Overrides::default()).unwrap()
+        };
+        let old = load("node = \"a\"\n[limits]\nidle_timeout = \"20s\"\n");
+        let new = load("node = \"b\"\n[limits]\nidle_timeout = \"30s\"\n");
+        let changes = Changes::between(&old, &new).to_string();
+        assert_eq!(
+            changes,
+            "changed: limits; limits.idle_timeout: \"20s\" -> \"30s\"; needs a restart: node; \
+             node: \"a\" -> \"b\""
+        );
+        let auth = Arc::new(Exchangeable::new(Chain::new(), &[]));
+        let tokens = Arc::new(ApiTokens::new(&[]));
+        let reloadable = Reloadable::new(old, auth, tokens, DenyRules::default());
+        let engine = Engine::builder().build().unwrap();
+        reloadable.apply(new.clone(), &engine).unwrap();
+        let again = reloadable.apply(new, &engine).unwrap().to_string();
+        assert_eq!(
+            again,
+            "nothing changed; needs a restart: node; node: \"a\" -> \"b\""
+        );
+        for (key, exchangeable) in [
+            ("limits.idle_timeout", true),
+            ("application[live].lag_budget", true),
+            ("application[live].names", false),
+            ("api.token[a]", true),
+            ("api.listen", false),
+            ("authority", false),
+        ] {
+            assert_eq!(is_exchangeable(key), exchangeable, "{key}");
+        }
     }
 }

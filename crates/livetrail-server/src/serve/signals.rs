@@ -1,11 +1,11 @@
-//! Signals: SIGTERM and SIGINT stop, SIGHUP reloads and reopens, SIGUSR1 reopens, SIGUSR2 does
-//! nothing.
+//! Signals: SIGTERM and SIGINT stop, SIGQUIT drains, SIGHUP reloads and reopens, SIGUSR1 reopens,
+//! SIGUSR2 does nothing.
 
 use std::{io, process};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::Server;
+use super::{Server, notify::ServiceManager};
 use crate::config::{Config, ConfigError};
 
 /// All signals that a server handles. As long as this exists, none of them ends the process by
@@ -13,6 +13,7 @@ use crate::config::{Config, ConfigError};
 pub(crate) struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    quit: Signal,
     harmless: Harmless,
 }
 
@@ -41,16 +42,20 @@ impl Signals {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            quit: signal(SignalKind::quit())?,
             harmless,
         })
     }
 
-    /// Serves until a signal stops the server. Returns true if everything was written.
+    /// Serves until a signal stops the server, or a drain is over. Returns true if everything was written.
     pub(crate) async fn serve(
         mut self,
         server: Server,
         load: impl Fn() -> Result<Config, ConfigError>,
     ) -> bool {
+        let manager = ServiceManager::of_environment();
+        let serving = server.status();
+        manager.ready(&serving);
         loop {
             tokio::select! {
                 _ = self.harmless.user_1.recv() => {
@@ -62,8 +67,19 @@ impl Signals {
                 }
                 _ = self.harmless.hangup.recv() => {
                     tracing::info!(signal = "SIGHUP", "reading the configuration again, and reopening the files of sinks");
+                    manager.reloading();
                     server.reload(load());
                     server.reopen_sinks();
+                    manager.ready(&serving);
+                }
+                _ = self.quit.recv() => {
+                    tracing::info!(signal = "SIGQUIT", "draining");
+                    server.drain();
+                    manager.draining();
+                }
+                () = server.drained() => {
+                    tracing::info!("the drain is over: stopping");
+                    break;
                 }
                 name = Self::stop(&mut self.terminate, &mut self.interrupt) => {
                     tracing::info!(signal = name, "stopping");
@@ -71,6 +87,7 @@ impl Signals {
                 }
             }
         }
+        manager.stopping();
         tokio::select! {
             stopped = server.stop() => stopped.is_clean(),
             name = Self::stop(&mut self.terminate, &mut self.interrupt) => {

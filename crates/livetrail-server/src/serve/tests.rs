@@ -1,5 +1,6 @@
 //! Tests of a running server over its sockets.
 
+mod operations;
 mod personal;
 mod roles;
 mod secrets;
@@ -246,10 +247,12 @@ async fn the_document_describes_every_path_and_metrics_have_what_was_counted() {
     assert_eq!(
         paths,
         [
+            "/api/v1/drain",
             "/api/v1/erasures",
             "/api/v1/erasures/{request}/approvals",
             "/api/v1/holds",
             "/api/v1/holds/{hold}",
+            "/api/v1/kicks",
             "/api/v1/sessions",
             "/api/v1/sessions/{id}",
             "/api/v1/sessions/{id}/opening",
@@ -257,7 +260,9 @@ async fn the_document_describes_every_path_and_metrics_have_what_was_counted() {
             "/api/v1/trail/entries",
             "/api/v1/trail/reviews",
             "/health",
+            "/livez",
             "/metrics",
+            "/readyz",
             "/trail/checkpoint",
             "/trail/cosigned/{witnesses}",
             "/trail/handover/{key}",

@@ -195,6 +195,15 @@ fn a_check_takes_flags_and_variables_and_starts_nothing() {
         outcome(command.env(name, value).output().unwrap())
     };
     let none = ("LIVETRAIL_TEST", "");
+    let start = [
+        "serve",
+        "--check",
+        "--rtmp",
+        "localhost:0",
+        "--http",
+        "localhost:0",
+        "--init",
+    ];
     for (arguments, (name, value), exit, words) in [
         (&["config", "check"] as &[_], none, 0, "the defaults"),
         (
@@ -203,7 +212,20 @@ fn a_check_takes_flags_and_variables_and_starts_nothing() {
             0,
             "livetrail.toml: fine",
         ),
-        (&["serve", "--check"], none, 0, "fine"),
+        (&start[..6], none, 1, "error: there is no trail in"),
+        (
+            &start,
+            none,
+            0,
+            "  create a trail in livetrail-data/trail\n",
+        ),
+        (&start, none, 0, "  serve the application live\n"),
+        (
+            &["serve", "--check", "--init", "--rtmp", "192.0.2.1:0"],
+            none,
+            1,
+            "rtmp.listen: cannot listen on 192.0.2.1:0",
+        ),
         (
             &["config", "check"],
             ("LIVETRAIL__TRAIL__RETENTION__OPENINGS", "180d"),
@@ -229,10 +251,10 @@ fn a_check_takes_flags_and_variables_and_starts_nothing() {
             "each needs a port of its own",
         ),
         (
-            &["config", "check", "--rtmp", "media:1935"],
+            &["config", "check", "--rtmp", "no-such-host.invalid:1935"],
             none,
             2,
-            "other names are not taken",
+            "has no address",
         ),
         (
             &["config", "check"],
