@@ -1,5 +1,5 @@
 //! What CI and people run: `cargo xtask test`, `tidy`, `prose`, `fuzz`, `torture`, `outage`,
-//! `flood`, `soak`, `windows` and `bench`.
+//! `flood`, `soak`, `windows`, `package` and `bench`.
 //!
 //! Everything here drives the same tools that a person would type, prints the command when one
 //! fails, and exits with 0 only if everything asked for was done and was right.
@@ -9,6 +9,7 @@ mod clock;
 mod flood;
 mod fuzz;
 mod outage;
+mod package;
 mod process;
 mod prose;
 mod soak;
@@ -53,6 +54,8 @@ enum Command {
     Soak(soak::Arguments),
     /// Run the verifier's Windows program under Wine, and compare its answers with those of Linux
     Windows,
+    /// Make the Debian package, its bill of materials and its checksums, in target/package
+    Package(package::Arguments),
     /// Run the benchmarks and print ratios against a peer
     Bench(bench::Arguments),
 }
@@ -68,6 +71,7 @@ fn main() -> ExitCode {
         Command::Flood(arguments) => flood::run(&arguments),
         Command::Soak(arguments) => soak::run(&arguments),
         Command::Windows => windows::run(),
+        Command::Package(arguments) => package::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
     };
     match outcome {

@@ -8,6 +8,16 @@ use system_tests::{Config, Server, Unpacked, clip, http, openapi_python, run, to
 
 const WAIT: Duration = Duration::from_secs(60);
 
+const RULES: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../packaging/monitoring/prometheus-rules.yml"
+);
+const DASHBOARD: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../packaging/monitoring/grafana-dashboard.json"
+);
+const METRICS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/metrics.md");
+
 fn get(server: &Server, path: &str, headers: &[&str]) -> http::Answer {
     let answer = http::request(server.http(), "GET", path, headers).expect("an answer");
     assert_eq!(answer.status, 200, "{path}");
@@ -58,6 +68,9 @@ fn promtool_has_no_complaint_about_the_metrics() {
     let words = [said.stdout, said.stderr].concat();
     let words = String::from_utf8_lossy(&words);
     assert!(said.status.success() && words.is_empty(), "{words}\n{text}");
+    let mut rules = Command::new(prometheus.path("usr/bin/promtool"));
+    rules.args(["check", "rules", RULES]);
+    run("promtool check rules", &rules, WAIT).success();
 
     let accept = "accept: application/openmetrics-text; version=1.0.0";
     let open = get(&server, "/metrics", &[accept]);
@@ -66,4 +79,35 @@ fn promtool_has_no_complaint_about_the_metrics() {
     assert!(open.text().ends_with("# EOF\n"));
     server.stop();
     publisher.wait(WAIT);
+}
+
+/// The words of a text that are names of metrics.
+fn metrics_in(text: &str) -> Vec<&str> {
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    let ours = ["livetrail_", "process_"];
+    words
+        .filter(|word| ours.iter().any(|prefix| word.starts_with(prefix)))
+        .collect()
+}
+
+/// `docs/metrics.md` has the metrics of a running server: a test of that page compares them.
+#[test]
+fn every_metric_of_the_alerts_and_of_the_dashboard_exists() {
+    let page = std::fs::read_to_string(METRICS).expect("the page of metrics");
+    let known = metrics_in(&page);
+    for file in [RULES, DASHBOARD] {
+        let text = std::fs::read_to_string(file).expect("a file with metrics");
+        let used = metrics_in(&text);
+        assert!(used.len() > 20, "{file}: {used:?}");
+        for name in used {
+            // A histogram has buckets.
+            let family = name.strip_suffix("_bucket").unwrap_or(name);
+            assert!(known.contains(&family), "{file}: {name} is no metric");
+        }
+    }
+    let dashboard = std::fs::read_to_string(DASHBOARD).expect("the dashboard");
+    let dashboard: serde_json::Value = serde_json::from_str(&dashboard).expect("JSON");
+    let panels = dashboard["panels"].as_array().expect("panels");
+    let ids: std::collections::BTreeSet<_> = panels.iter().map(|p| p["id"].as_u64()).collect();
+    assert_eq!(ids.len(), panels.len(), "each panel has its own id");
 }

@@ -34,6 +34,8 @@ const NEEDED: &[(Probe, &str)] = &[
     (Probe::Program("stunnel4"), "stunnel4"),
     (Probe::Program("logrotate"), "logrotate"),
     (Probe::Program("jq"), "jq"),
+    // What knows the sets of system calls in units, and rates them.
+    (Probe::Program("systemd-analyze"), "systemd"),
     // What building librdkafka with TLS takes.
     (Probe::Program("pkg-config"), "pkg-config"),
     (Probe::Folder("/usr/include/openssl"), "libssl-dev"),

@@ -5,7 +5,7 @@ use anyhow::{Context as _, Result, ensure};
 
 use super::{Context, Outcome, Scope, deny, packages, platforms, programs};
 use crate::workspace::BESIDE;
-use crate::{fuzz, tidy, workspace};
+use crate::{fuzz, package, tidy, workspace};
 
 /// The package whose tests start the server under real clients.
 pub(super) const SYSTEM: &str = "system-tests";
@@ -115,6 +115,13 @@ pub(crate) fn all() -> Vec<Step> {
             &["packages"],
             false,
             system,
+        ),
+        step(
+            "deb",
+            "the Debian package: installed, started under its restrictions, upgraded under a viewer",
+            &["packages"],
+            false,
+            deb,
         ),
     ]
 }
@@ -333,6 +340,15 @@ fn run_programs(
 ) -> Result<Outcome> {
     programs::run(context, programs, at_once)?;
     counted(context)
+}
+
+fn deb(context: &mut Context) -> Result<Outcome> {
+    let root = context.root.clone();
+    let context = std::cell::RefCell::new(context);
+    let run = |command| context.borrow_mut().must(command);
+    let made = package::make(&root, package::Build::Development, run)?;
+    package::check::check(&made, run)?;
+    Ok(Outcome::nothing_to_add())
 }
 
 /// Runs tests; that none ran at all is a failure too.
