@@ -145,8 +145,8 @@ impl Trail {
     }
 
     /// Reads what the next records will need. See [`TrailChecker::look_ahead`].
-    pub(crate) fn look_ahead<'a>(&self, records: impl Iterator<Item = &'a AuditRecord> + Clone) {
-        self.checker.look_ahead(records);
+    pub(crate) fn look_ahead(&self, sessions: impl Iterator<Item = Uuid> + Clone) {
+        self.checker.look_ahead(sessions);
     }
 
     /// Processes the entry at `index` of the log.

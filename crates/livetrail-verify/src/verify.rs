@@ -12,6 +12,7 @@ use crate::options::Options;
 use crate::report::parts::{checkpoint_report, keys_report};
 use crate::report::{Figures, Report, TrailKind};
 use crate::scan::bundles::scan_all;
+use crate::scan::entry::Filled;
 use crate::scan::tree::Tree;
 use crate::scan::{Fetched, Scanned, get, leftovers};
 use crate::sources::limits::Limited;
@@ -196,12 +197,12 @@ impl Check<'_> {
             self.trail.gap(&mut self.found.findings);
         }
         let known = self.trail.rotations.len();
-        for (index, entry) in (first..).zip(scanned.records.iter()) {
+        let mut filled = Filled::default();
+        for (index, at) in (first..).zip(0..scanned.records.len()) {
             if index.is_multiple_of(AHEAD) {
-                let at = usize::try_from(index.saturating_sub(first)).unwrap_or(usize::MAX);
-                self.trail.look_ahead(scanned.records.after(at, AHEAD));
+                self.trail.look_ahead(scanned.records.sessions(at, AHEAD));
             }
-            if let Some(entry) = entry {
+            if let Some(entry) = scanned.records.entry(at, &mut filled) {
                 self.figures.records = self.figures.records.saturating_add(1);
                 self.trail
                     .feed_entry(index, &entry, &mut self.found.findings);

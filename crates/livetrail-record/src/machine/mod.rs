@@ -138,13 +138,13 @@ impl TrailChecker {
         self.count(found)
     }
 
-    /// Reads what these next records will need, and changes nothing. The state of many open
-    /// sessions exceeds the processor's cache. Each record then waits for memory several times.
-    /// Here the reads do not depend on each other, so the processor waits for many at once.
+    /// Reads what the next records will need, which are of these sessions, and changes nothing. The
+    /// state of many open sessions exceeds the processor's cache. Each record then waits for memory
+    /// several times. Here the reads do not depend on each other, so the processor waits for many at
+    /// once.
     ///
     /// Useful before some ten records are [fed](Self::feed); optional.
-    pub fn look_ahead<'a>(&self, records: impl Iterator<Item = &'a AuditRecord> + Clone) {
-        let sessions = records.filter_map(|record| record.session);
+    pub fn look_ahead(&self, sessions: impl Iterator<Item = Uuid> + Clone) {
         let (mut read, mut count) = (0_usize, 0_usize);
         for session in sessions.clone() {
             read = read.wrapping_add(self.sessions.get(&session).map_or(0, Session::read));
@@ -374,13 +374,14 @@ impl TrailChecker {
         found: &mut Found,
     ) {
         let at = self.at(record);
-        if self.sessions.contains(&session) {
+        let Some(vacant) = self.sessions.vacant(session) else {
             found.add(at, Rule::StartedTwice);
-        } else if self.recent.contains(session) {
+            return;
+        };
+        if self.recent.contains(session) {
             found.add(at, Rule::OpenedAgain);
         } else {
-            let opened = Session::new(self.index, kind, record);
-            self.sessions.insert(session, opened);
+            vacant.insert(Session::new(self.index, kind, record));
         }
     }
 
@@ -409,8 +410,7 @@ impl TrailChecker {
             );
         }
         let stream = record.stream.as_deref();
-        let same_stream = open.stream().is_none() || stream.is_none() || open.stream() == stream;
-        if open.app() != record.app || !same_stream {
+        if !open.is_of(&record.app, stream) {
             let name = |app: &str, stream: Option<&str>| format!("{app}/{}", stream.unwrap_or("-"));
             let opened = name(open.app(), open.stream());
             let found_here = name(&record.app, stream);

@@ -1,5 +1,7 @@
 //! The sessions that are open, by id.
 
+use std::collections::hash_map::{Entry, VacantEntry};
+
 use uuid::Uuid;
 
 use super::ids::UuidMap;
@@ -34,21 +36,24 @@ impl OpenSessions {
         self.slots.get_mut(number as usize)?.as_mut()
     }
 
-    /// Adds a session that is not open. One with this id is replaced.
+    /// The place of a session that is not open. `None` if there is one with this id.
+    pub(super) fn vacant(&mut self, id: Uuid) -> Option<Vacant<'_>> {
+        match self.numbers.entry(id) {
+            Entry::Occupied(_) => None,
+            Entry::Vacant(number) => Some(Vacant {
+                number,
+                slots: &mut self.slots,
+                free: &mut self.free,
+            }),
+        }
+    }
+
+    /// Adds a session. One with this id is replaced.
     pub(super) fn insert(&mut self, id: Uuid, session: Session) {
-        if let Some(open) = self.get_mut(&id) {
-            *open = session;
-            return;
+        self.remove(&id);
+        if let Some(vacant) = self.vacant(id) {
+            vacant.insert(session);
         }
-        let number = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(None);
-            // Memory ends before the numbers do.
-            u32::try_from(self.slots.len().saturating_sub(1)).unwrap_or(u32::MAX)
-        });
-        if let Some(slot) = self.slots.get_mut(number as usize) {
-            *slot = Some(session);
-        }
-        self.numbers.insert(id, number);
     }
 
     pub(super) fn remove(&mut self, id: &Uuid) -> Option<Session> {
@@ -64,6 +69,27 @@ impl OpenSessions {
             let slot = self.slots.get(*number as usize)?;
             slot.as_ref().map(|session| (id, session))
         })
+    }
+}
+
+/// The place of a session that is not open.
+pub(super) struct Vacant<'a> {
+    number: VacantEntry<'a, Uuid, u32>,
+    slots: &'a mut Vec<Option<Session>>,
+    free: &'a mut Vec<u32>,
+}
+
+impl Vacant<'_> {
+    pub(super) fn insert(self, session: Session) {
+        let number = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(None);
+            // Memory ends before the numbers do.
+            u32::try_from(self.slots.len().saturating_sub(1)).unwrap_or(u32::MAX)
+        });
+        if let Some(slot) = self.slots.get_mut(number as usize) {
+            *slot = Some(session);
+        }
+        self.number.insert(number);
     }
 }
 
@@ -98,7 +124,8 @@ mod tests {
                 if step == 0 {
                     let removed = open.remove(&id).map(|session| session.index);
                     prop_assert_eq!(removed, known.remove(&id));
-                } else {
+                } else if step > 1 || open.vacant(id).is_some() {
+                    prop_assert!(step > 1 || !known.contains_key(&id));
                     let record = AuditRecord::new(AuditAction::PlayStarted, "live");
                     open.insert(id, Session::new(index, None, &record));
                     known.insert(id, index);

@@ -12,10 +12,11 @@ use crate::reason::Reason;
 /// An [`OpenSession`] without its id, which is the key in the map.
 #[derive(Debug)]
 pub(super) struct Session {
-    /// Application, stream and node, one after the other, in one allocation.
-    names: Box<str>,
-    app_end: usize,
-    stream_end: usize,
+    /// Application, stream and node, one after the other.
+    names: Names,
+    app_end: u32,
+    stream_end: u32,
+    node_end: u32,
     has_stream: bool,
     has_node: bool,
     pub(super) kind: Option<SessionKind>,
@@ -24,6 +25,46 @@ pub(super) struct Session {
     pub(super) index: u64,
     pub(super) seq: Option<u64>,
     more: Option<Box<More>>,
+}
+
+/// The longest names that a session keeps in its own memory.
+const SHORT: usize = 23;
+
+/// Names, one after the other.
+#[derive(Debug)]
+enum Names {
+    /// Behind them are zeros.
+    Short([u8; SHORT]),
+    Long(Box<str>),
+}
+
+impl Names {
+    fn new(names: [&str; 3]) -> Self {
+        let mut short = [0; SHORT];
+        let mut free = short.as_mut_slice();
+        for name in names {
+            let Some((into, rest)) = free.split_at_mut_checked(name.len()) else {
+                return Self::Long(names.concat().into_boxed_str());
+            };
+            into.copy_from_slice(name.as_bytes());
+            free = rest;
+        }
+        Self::Short(short)
+    }
+
+    /// The names between these two places, at which a name begins or ends.
+    fn get(&self, from: u32, to: u32) -> &[u8] {
+        let names = match self {
+            Self::Short(short) => short,
+            Self::Long(long) => long.as_bytes(),
+        };
+        names.get(from as usize..to as usize).unwrap_or_default()
+    }
+}
+
+/// A name is a text that was copied whole.
+fn text(name: &[u8]) -> &str {
+    std::str::from_utf8(name).unwrap_or_default()
 }
 
 /// What few sessions of a verifier have.
@@ -67,16 +108,15 @@ impl Session {
 
     fn named(app: &str, stream: Option<&str>, node: Option<&str>) -> Self {
         let (of_stream, of_node) = (stream.unwrap_or_default(), node.unwrap_or_default());
-        let app_end = app.len();
-        let stream_end = app_end.saturating_add(of_stream.len());
-        let mut names = String::with_capacity(stream_end.saturating_add(of_node.len()));
-        names.push_str(app);
-        names.push_str(of_stream);
-        names.push_str(of_node);
+        // An entry has less than 2^16 bytes.
+        let end = |end: usize| u32::try_from(end).unwrap_or(u32::MAX);
+        let stream_end = app.len().saturating_add(of_stream.len());
+        let node_end = stream_end.saturating_add(of_node.len());
         Self {
-            names: names.into_boxed_str(),
-            app_end,
-            stream_end,
+            names: Names::new([app, of_stream, of_node]),
+            app_end: end(app.len()),
+            stream_end: end(stream_end),
+            node_end: end(node_end),
             has_stream: stream.is_some(),
             has_node: node.is_some(),
             kind: None,
@@ -90,22 +130,35 @@ impl Session {
 
     /// Reads a part of each line of memory that it occupies.
     pub(super) fn read(&self) -> usize {
-        let name = self.names.as_bytes().first().copied().unwrap_or_default();
-        usize::from(name).wrapping_add(self.app_end) ^ self.index as usize ^ self.ts_ms as usize
+        let name = match &self.names {
+            Names::Short([name, ..]) => Some(name),
+            Names::Long(names) => names.as_bytes().first(),
+        };
+        let name = name.copied().unwrap_or_default();
+        usize::from(name).wrapping_add(self.app_end as usize)
+            ^ self.index as usize
+            ^ self.ts_ms as usize
+    }
+
+    /// Whether a record of this application and stream may belong to it. One without a stream may.
+    pub(super) fn is_of(&self, app: &str, stream: Option<&str>) -> bool {
+        let of_stream = self.names.get(self.app_end, self.stream_end);
+        self.names.get(0, self.app_end) == app.as_bytes()
+            && (!self.has_stream || stream.is_none_or(|stream| stream.as_bytes() == of_stream))
     }
 
     pub(super) fn app(&self) -> &str {
-        self.names.get(..self.app_end).unwrap_or_default()
+        text(self.names.get(0, self.app_end))
     }
 
     pub(super) fn stream(&self) -> Option<&str> {
-        let stream = self.names.get(self.app_end..self.stream_end);
-        stream.filter(|_| self.has_stream)
+        let stream = || text(self.names.get(self.app_end, self.stream_end));
+        self.has_stream.then(stream)
     }
 
     fn node(&self) -> Option<&str> {
-        let node = self.names.get(self.stream_end..);
-        node.filter(|_| self.has_node)
+        let node = || text(self.names.get(self.stream_end, self.node_end));
+        self.has_node.then(node)
     }
 
     /// The reason that the session's last record must give.
@@ -188,7 +241,8 @@ mod tests {
                 .with_boot(Uuid::from_u128(9))
                 .with_seq(3);
             record.stream = ["", "käse"].get(names / 2).map(|name| (*name).to_owned());
-            record.node = ["edge"].get(names / 4).map(|name| (*name).to_owned());
+            let nodes = ["edge", "with the longest of names"];
+            record.node = nodes.get(names / 3).map(|name| (*name).to_owned());
             record.peer = (names == 5).then(|| "192.0.2.1:9".into());
             let mut session = Session::new(11, Some(SessionKind::Play), &record);
             if names > 3 {
@@ -200,6 +254,12 @@ mod tests {
             assert_eq!((&open.peer, open.seq), (&record.peer, record.seq));
             assert_eq!((open.boot, open.ts_ms, open.index), (record.boot, 5, 11));
             assert_eq!(open.due.as_ref(), session.due());
+            assert!(session.is_of(&record.app, record.stream.as_deref()));
+            assert!(session.is_of(&record.app, None) && !session.is_of("other", None));
+            assert_eq!(
+                session.is_of(&record.app, Some("cam")),
+                record.stream.is_none()
+            );
             assert_eq!(Session::from(open.clone()).report(id), open);
         }
         assert!(size_of::<(Uuid, Session)>() <= 112);

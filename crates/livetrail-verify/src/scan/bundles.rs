@@ -6,7 +6,7 @@ use crate::error::VerifyError;
 use crate::scan::entry::Records;
 #[cfg(feature = "host")]
 use crate::scan::workers;
-use crate::scan::{Scanned, Scratch, scan};
+use crate::scan::{Scanned, scan};
 use crate::sources::Source;
 
 /// Scans every bundle of a log of `size` entries and passes each to `take`, in order, until `take`
@@ -23,9 +23,9 @@ pub(crate) fn scan_all(
     }
     #[cfg(not(feature = "host"))]
     let _ = threads;
-    let (mut records, mut scratch) = (Records::default(), Scratch::default());
+    let mut records = Records::default();
     for bundle in (0..).map_while(|number| Bundle::in_tree(number, size)) {
-        let mut scanned = scan(source, bundle, size, records, &mut scratch);
+        let mut scanned = scan(source, bundle, size, records);
         if !take(&mut scanned) {
             break;
         }

@@ -1,13 +1,18 @@
 //! A fast reader for entries that are certainly a record's canonical bytes, limited to the needs of
 //! the checks.
 //!
-//! [`RecordView`] recognises a plain entry in one pass without building anything; only the fields
-//! that the checks need are kept. Other entries go to [`parse_canonical`]; a test compares the two.
+//! [`Plain`] recognises nearly every entry in one pass without building anything. Other entries go
+//! to [`RecordView`], and those that it does not know to [`parse_canonical`]. Tests compare the
+//! three.
+
+use std::ops::Range;
 
 use livetrail_record::{
-    AuditAction, AuditRecord, Outcome, Reason, RecordError, RecordView, SessionRole, Value,
+    AuditAction, AuditRecord, Outcome, Reason, RecordError, RecordView, SessionRole, Uuid, Value,
     parse_canonical,
 };
+
+use crate::scan::plain::{Place, Plain};
 
 /// An entry, as far as the checks need it.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -49,7 +54,7 @@ impl PersonalPart {
                 user_agent: view.user_agent.is_some(),
                 detail: view.detail.is_some(),
                 name_of_many: view.count.is_some() && view.stream.is_some(),
-                action: &|| view.action(),
+                role: &|| view.action().role(),
             }),
         }
     }
@@ -70,7 +75,7 @@ impl PersonalPart {
                 user_agent: record.user_agent.is_some(),
                 detail: record.detail.is_some(),
                 name_of_many: record.count.is_some() && record.stream.is_some(),
-                action: &|| record.action.clone(),
+                role: &|| record.action.role(),
             }),
         }
     }
@@ -84,7 +89,7 @@ struct Named<'a> {
     detail: bool,
     /// A stream in a record that may stand for several attempts.
     name_of_many: bool,
-    action: &'a dyn Fn() -> AuditAction,
+    role: &'a dyn Fn() -> SessionRole,
 }
 
 /// A field that an entry of schema 2 must not have. `detail` may be in records that are part of no
@@ -98,9 +103,9 @@ fn in_clear(named: &Named<'_>) -> Option<&'static str> {
         Some("peer")
     } else if named.user_agent {
         Some("user_agent")
-    } else if named.detail && (named.action)().role() != SessionRole::Apart {
+    } else if named.detail && (named.role)() != SessionRole::Apart {
         Some("detail")
-    } else if named.name_of_many && (named.action)().role() == SessionRole::Refuses {
+    } else if named.name_of_many && (named.role)() == SessionRole::Refuses {
         Some("stream")
     } else {
         None
@@ -125,24 +130,91 @@ pub(crate) fn read_entry(entry: &[u8]) -> Result<(AuditRecord, PersonalPart), Re
 /// The records of a bundle, as far as the checks need them. The next bundle reuses their memory.
 #[derive(Debug, Default)]
 pub(crate) struct Records {
+    /// The bundle.
+    bytes: Vec<u8>,
     slots: Vec<Slot>,
     count: usize,
 }
 
-/// One record.
+/// One entry.
 #[derive(Debug)]
 struct Slot {
-    /// A plain entry's record. It stays when the entry is not plain, for the next bundle.
-    plain: AuditRecord,
-    personal: PersonalPart,
+    /// Where it is in the bundle.
+    bytes: Range<usize>,
+    /// The values of an entry that the fast reader reads.
+    plain: Plain,
     found: Found,
 }
 
 #[derive(Debug)]
 enum Found {
     Plain,
-    General(Box<AuditRecord>),
+    General(Box<(AuditRecord, PersonalPart)>),
     NoRecord,
+}
+
+/// Memory for the record of one entry after the other.
+#[derive(Debug)]
+pub(crate) struct Filled {
+    record: AuditRecord,
+    personal: PersonalPart,
+    actions: Labels<AuditAction>,
+    outcomes: Labels<Outcome>,
+    reasons: Labels<Reason>,
+}
+
+/// The last label of each length, and its meaning. Comparing bytes takes less time than searching
+/// in all labels.
+#[derive(Debug)]
+struct Labels<T>([Option<(Vec<u8>, T)>; LENGTHS]);
+
+/// Longer labels share an entry with shorter ones.
+const LENGTHS: usize = 32;
+
+impl<T> Default for Labels<T> {
+    fn default() -> Self {
+        Self([const { None }; LENGTHS])
+    }
+}
+
+impl<T: Clone> Labels<T> {
+    #[inline(always)]
+    fn get(&mut self, label: &[u8], read: impl FnOnce(&str) -> T) -> T {
+        if let Some(Some((known, value))) = self.0.get(label.len() % LENGTHS)
+            && known == label
+        {
+            return value.clone();
+        }
+        self.read(label, read)
+    }
+
+    #[cold]
+    fn read(&mut self, label: &[u8], read: impl FnOnce(&str) -> T) -> T {
+        let value = read(ascii(label));
+        if label.len() <= MAX_KEPT_TEXT_BYTES
+            && let Some(known) = self.0.get_mut(label.len() % LENGTHS)
+        {
+            *known = Some((label.to_vec(), value.clone()));
+        }
+        value
+    }
+}
+
+/// A text of a plain entry, which has only ASCII.
+fn ascii(text: &[u8]) -> &str {
+    std::str::from_utf8(text).unwrap_or_default()
+}
+
+impl Default for Filled {
+    fn default() -> Self {
+        Self {
+            record: AuditRecord::new(AuditAction::Heartbeat, ""),
+            personal: PersonalPart::default(),
+            actions: Labels::default(),
+            outcomes: Labels::default(),
+            reasons: Labels::default(),
+        }
+    }
 }
 
 impl Records {
@@ -151,40 +223,77 @@ impl Records {
         self.count = 0;
     }
 
-    /// Reads the next entry.
+    /// Memory for the bytes of the next bundle.
+    pub(crate) fn take_bytes(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.bytes)
+    }
+
+    /// Reads the next entry, which begins at this place of the bundle.
     ///
     /// # Errors
     /// Those of [`parse_canonical`]. The entry then counts as one without a record.
-    pub(crate) fn push(&mut self, entry: &[u8]) -> Result<(), RecordError> {
+    pub(crate) fn push(&mut self, start: usize, entry: &[u8]) -> Result<(), RecordError> {
         if self.slots.len() == self.count {
             self.slots.push(Slot {
-                plain: AuditRecord::new(AuditAction::Heartbeat, ""),
-                personal: PersonalPart::default(),
+                bytes: 0..0,
+                plain: Plain::default(),
                 found: Found::NoRecord,
             });
         }
         let at = self.count;
         self.count = at.saturating_add(1);
-        match self.slots.get_mut(at) {
-            Some(slot) => slot.read(entry),
-            None => Ok(()),
+        let Some(slot) = self.slots.get_mut(at) else {
+            return Ok(());
+        };
+        slot.bytes = start..start.saturating_add(entry.len());
+        if slot.plain.read(entry) {
+            slot.found = Found::Plain;
+            return Ok(());
+        }
+        slot.found = Found::NoRecord;
+        slot.found = Found::General(Box::new(read_entry(entry)?));
+        Ok(())
+    }
+
+    /// Sets the bytes of the bundle whose entries were read.
+    pub(crate) fn set_bytes(&mut self, bytes: Vec<u8>) {
+        self.bytes = bytes;
+    }
+
+    /// The entry at this place among the bundle's entries. `None` if it is not a record.
+    #[inline]
+    pub(crate) fn entry<'a>(&'a self, at: usize, filled: &'a mut Filled) -> Option<Entry<'a>> {
+        let slot = self.slots.get(at).filter(|_| at < self.count)?;
+        match &slot.found {
+            Found::Plain => {
+                let bytes = self.bytes.get(slot.bytes.clone()).unwrap_or_default();
+                filled.fill(&slot.plain, bytes);
+                Some(Entry {
+                    record: &filled.record,
+                    personal: &filled.personal,
+                })
+            }
+            Found::General(general) => {
+                let (record, personal) = &**general;
+                Some(Entry { record, personal })
+            }
+            Found::NoRecord => None,
         }
     }
 
-    /// Each entry, or `None` for one that is not a record.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = Option<Entry<'_>>> {
-        self.slots.iter().take(self.count).map(Slot::entry)
-    }
-
-    /// The records among the `count` entries from this one on.
-    pub(crate) fn after(
-        &self,
-        at: usize,
-        count: u64,
-    ) -> impl Iterator<Item = &AuditRecord> + Clone {
+    /// The sessions of the records among the `count` entries from this one on.
+    pub(crate) fn sessions(&self, at: usize, count: u64) -> impl Iterator<Item = Uuid> + Clone {
         let count = usize::try_from(count).unwrap_or(usize::MAX);
         let slots = self.slots.iter().take(self.count).skip(at).take(count);
-        slots.filter_map(|slot| slot.entry().map(|entry| entry.record))
+        slots.filter_map(|slot| match &slot.found {
+            Found::Plain => slot.plain.session(),
+            Found::General(general) => general.0.session,
+            Found::NoRecord => None,
+        })
+    }
+
+    pub(crate) const fn len(&self) -> usize {
+        self.count
     }
 
     pub(crate) const fn is_empty(&self) -> bool {
@@ -192,41 +301,66 @@ impl Records {
     }
 }
 
-impl Slot {
-    fn read(&mut self, entry: &[u8]) -> Result<(), RecordError> {
-        self.found = Found::NoRecord;
-        self.found = match RecordView::parse(entry) {
-            Some(view) => {
-                take_needed(&mut self.plain, &view);
-                self.personal = PersonalPart::of_view(&view);
-                Found::Plain
-            }
-            None => {
-                let record = parse_canonical(entry)?;
-                self.personal = PersonalPart::of_record(&record);
-                Found::General(Box::new(record))
+impl Filled {
+    /// Sets the fields that the checks need, as [`take_needed`] does.
+    fn fill(&mut self, plain: &Plain, entry: &[u8]) {
+        let record = &mut self.record;
+        let number = |place| plain.number(place);
+        let text = |place| plain.text(place, entry);
+        let action = text(Place::action).unwrap_or_default();
+        record.action = self.actions.get(action, AuditAction::from_label);
+        let app = text(Place::app).unwrap_or_default();
+        if record.app.as_bytes() != app {
+            set_text(&mut record.app, ascii(app));
+        }
+        record.v = number(Place::v).map_or(0, |v| u32::try_from(v).unwrap_or(0));
+        record.ts_ms = number(Place::ts_ms).unwrap_or_default();
+        set_ascii(&mut record.stream, text(Place::stream));
+        record.session = plain.session();
+        record.outcome =
+            text(Place::outcome).map(|label| self.outcomes.get(label, Outcome::from_label));
+        record.reason =
+            text(Place::reason).map(|label| self.reasons.get(label, Reason::from_label));
+        record.inferred = plain.has(Place::inferred);
+        record.count = number(Place::count);
+        record.first_seq = number(Place::first_seq);
+        record.last_seq = number(Place::last_seq);
+        record.first_ts_ms = number(Place::first_ts_ms);
+        record.last_ts_ms = number(Place::last_ts_ms);
+        record.distinct = number(Place::distinct);
+        record.refused_before = number(Place::refused_before);
+        record.detail_cut = plain.has(Place::detail_cut);
+        set_ascii(&mut record.node, text(Place::node));
+        record.boot = plain.boot();
+        record.seq = number(Place::seq);
+        record.mono_ms = number(Place::mono_ms);
+        let is_loss = record.action == AuditAction::RecordsDropped;
+        record.detail = text(Place::detail)
+            .filter(|_| is_loss)
+            .map(|detail| ascii(detail).into());
+        self.personal = if record.v < COMMITTING_SCHEMA {
+            PersonalPart::default()
+        } else {
+            PersonalPart {
+                // The reader has checked that it is 32 bytes in base64.
+                commitment: text(Place::personal).and_then(|text| text.try_into().ok()),
+                in_clear: in_clear(&Named {
+                    principal: plain.has(Place::principal),
+                    peer: plain.has(Place::peer),
+                    user_agent: plain.has(Place::user_agent),
+                    detail: plain.has(Place::detail),
+                    name_of_many: plain.has(Place::count) && plain.has(Place::stream),
+                    role: &|| record.action.role(),
+                }),
             }
         };
-        Ok(())
-    }
-
-    fn entry(&self) -> Option<Entry<'_>> {
-        let record = match &self.found {
-            Found::Plain => &self.plain,
-            Found::General(record) => record,
-            Found::NoRecord => return None,
-        };
-        Some(Entry {
-            record,
-            personal: &self.personal,
-        })
     }
 }
 
 /// Sets the fields that the checks need: those other than protocol, personal data, totals and
 /// nonce, and `detail` only in a record of loss. The other fields are never set.
 ///
-/// This list of fields is the verifier's own, on purpose: what it needs is decided here, not where
+/// [`Filled::fill`] has the same list. It is the verifier's own, on purpose: what it needs is decided here, not where
 /// the writer gets a new field. A test fails until a new field is on one of the two lists.
 fn take_needed(record: &mut AuditRecord, view: &RecordView<'_>) {
     record.action = view.action();
@@ -275,10 +409,18 @@ fn set(text: &mut Option<String>, new: Option<&str>) {
     }
 }
 
+/// Sets a text of a plain entry. Often it is the same as before.
+fn set_ascii(text: &mut Option<String>, new: Option<&[u8]>) {
+    if text.as_ref().map(String::as_bytes) != new {
+        set(text, new.map(ascii));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use livetrail_record::{Field, FieldType};
+    use proptest::prelude::*;
 
     /// The fields of a plain entry that the checks do not look at. `detail` is needed in a record
     /// of loss.
@@ -395,6 +537,22 @@ mod tests {
         assert!(read_entry(br#"{"app":"a","action":"heartbeat","ts_ms":1,"v":1}"#).is_err());
     }
 
+    /// What the checks get of this entry, in memory that other entries have used.
+    fn read_with(records: &mut Records, filled: &mut Filled, entry: &[u8]) -> Found {
+        records.clear();
+        let result = records.push(3, entry);
+        records.set_bytes([b"---", entry].concat());
+        let expected = read_entry(entry);
+        assert_eq!(result, expected.as_ref().map(drop).map_err(Clone::clone));
+        let expected = expected.as_ref().ok();
+        let expected = expected.map(|(record, personal)| Entry { record, personal });
+        assert_eq!(records.entry(0, filled), expected);
+        let session = expected.and_then(|entry| entry.record.session);
+        assert_eq!(records.sessions(0, 1).next(), session);
+        assert_eq!((records.len(), records.entry(1, filled)), (1, None));
+        std::mem::replace(&mut records.slots[0].found, Found::NoRecord)
+    }
+
     #[test]
     fn a_record_in_used_memory_is_that_in_new_memory() {
         let long = "x".repeat(9_000);
@@ -407,28 +565,88 @@ mod tests {
             br#"{"action":"heartbeat","app":"","ts_ms":1,"v":1}"#.to_vec(),
             start.into_bytes(),
             br#"{"action":"later","app":"","later":true,"ts_ms":1,"v":2}"#.to_vec(),
+            "{\"action\":\"later\",\"app\":\"\u{e9}\",\"ts_ms\":1,\"v\":2}".into(),
             full("play_denied"),
             b"no record".to_vec(),
         ];
-        let mut records = Records::default();
+        let (mut records, mut filled) = (Records::default(), Filled::default());
         for first in &entries {
             for second in &entries {
                 for entry in [first, second] {
-                    records.clear();
-                    let result = records.push(entry);
-                    let expected = read_entry(entry);
-                    assert_eq!(result, expected.as_ref().map(drop).map_err(Clone::clone));
-                    let found: Vec<_> = records.iter().collect();
-                    let expected = expected.as_ref().ok();
-                    let expected = expected.map(|(record, personal)| Entry { record, personal });
-                    assert_eq!(found, [expected]);
-                    for slot in &records.slots {
-                        let kept = slot.plain.app.capacity();
-                        assert!(kept <= 2 * MAX_KEPT_TEXT_BYTES || kept == 9_000, "{kept}");
-                    }
+                    read_with(&mut records, &mut filled, entry);
+                    let kept = filled.record.app.capacity();
+                    assert!(kept <= 2 * MAX_KEPT_TEXT_BYTES || kept == 9_000, "{kept}");
                 }
             }
         }
         assert_eq!(records.slots.len(), 1);
+    }
+
+    #[test]
+    fn usual_entries_are_plain_and_with_any_byte_changed_they_are_judged_as_in_general() {
+        let id = "0123abcd-0000-7000-8000-0000009876ef";
+        let start = format!(
+            r#"{{"action":"play_started","app":"live","boot":"{id}","mono_ms":0,"node":"edge-1","nonce":"/v7+/v7+/v7+/v7+/v7+/g==","outcome":"success","personal":"{}A=","protocol":"rtmp","seq":1,"session":"{id}","stream":"cam","ts_ms":1763805600000,"v":2,"via":"p"}}"#,
+            "/v7+".repeat(10) + "/v"
+        );
+        let end = format!(
+            r#"{{"action":"play_ended","app":"live","boot":"{id}","bytes":123456789,"clock_synced":true,"duration_ms":10,"frames":9007199254740991,"inferred":true,"last_seq":12345678,"reason":"client_closed","session":"{id}","ts_ms":1,"v":4294967295}}"#
+        );
+        let (mut records, mut filled) = (Records::default(), Filled::default());
+        let denied = full("play_denied");
+        for entry in [start.as_bytes(), end.as_bytes(), &denied] {
+            let found = read_with(&mut records, &mut filled, entry);
+            assert!(
+                matches!(found, Found::Plain),
+                "{}",
+                String::from_utf8_lossy(entry)
+            );
+            for at in 0..entry.len() {
+                for byte in [
+                    0, 0x1f, b' ', b'"', b'\\', b'0', b'1', b'9', b':', b',', b'=', b'A', b'a',
+                    b'g', b'}', 0x7f, 0x80, 0xff,
+                ] {
+                    let mut changed = entry.to_vec();
+                    changed[at] = byte;
+                    read_with(&mut records, &mut filled, &changed);
+                }
+                let mut changed = entry.to_vec();
+                changed.remove(at);
+                read_with(&mut records, &mut filled, &changed);
+                let mut changed = entry.to_vec();
+                changed.insert(at, entry[at]);
+                read_with(&mut records, &mut filled, &changed);
+                read_with(&mut records, &mut filled, &entry[..at]);
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn members_in_any_order_and_number_are_judged_as_in_general(
+            members in prop::collection::vec((0..Field::ALL.len(), 0..7_usize), 1..12),
+            sorted in any::<bool>(),
+        ) {
+            let mut members = members;
+            if sorted {
+                members.sort_unstable();
+            }
+            let values = [
+                "\"a\"", "\"0199a1b2-0000-7000-8000-000000000001\"", "12", "true",
+                "\"AAAAAAAAAAAAAAAAAAAAAA==\"", "0", "12345678901234567",
+            ];
+            let text: Vec<String> = members
+                .iter()
+                .map(|(field, value)| format!("\"{}\":{}", Field::ALL[*field].name(), values[*value]))
+                .collect();
+            let text = text.join(",");
+            let (mut records, mut filled) = (Records::default(), Filled::default());
+            for head in ["", r#""action":"heartbeat","app":"","#, r#""action":"event","app":"","#] {
+                for tail in ["", r#","ts_ms":1,"v":1"#, r#","ts_ms":1,"v":2"#] {
+                    let entry = format!("{{{head}{text}{tail}}}");
+                    read_with(&mut records, &mut filled, entry.as_bytes());
+                }
+            }
+        }
     }
 }

@@ -5,7 +5,9 @@ pub(crate) mod bundles;
 pub(crate) mod entry;
 pub(crate) mod hashes;
 pub(crate) mod leftovers;
+mod plain;
 pub(crate) mod tree;
+mod words;
 #[cfg(feature = "host")]
 mod workers;
 
@@ -16,8 +18,11 @@ use crate::scan::entry::Records;
 use crate::scan::hashes::{leaf_hashes, root};
 use crate::sources::{Source, SourceError};
 
+/// The bytes of the length before an entry in a bundle.
+const LENGTH_BYTES: usize = 2;
+
 /// The maximum number of bytes of a bundle: 256 entries with their lengths.
-const MAX_BUNDLE_BYTES: usize = (MAX_ENTRY_BYTES + 2) * TILE_WIDTH as usize;
+const MAX_BUNDLE_BYTES: usize = (MAX_ENTRY_BYTES + LENGTH_BYTES) * TILE_WIDTH as usize;
 
 /// The bytes of a full tile.
 pub(crate) const TILE_BYTES: usize = 32 * TILE_WIDTH as usize;
@@ -119,23 +124,11 @@ impl Scanned {
 /// has a quarter.
 const MAX_KEPT_BYTES: usize = 512 << 10;
 
-/// Memory that a thread uses for one bundle after the other.
-#[derive(Default)]
-pub(crate) struct Scratch {
-    bundle: Vec<u8>,
-}
-
 /// Scans a bundle. Its records go into the memory of an earlier one's.
-pub(crate) fn scan(
-    source: &dyn Source,
-    bundle: Bundle,
-    size: u64,
-    records: Records,
-    scratch: &mut Scratch,
-) -> Scanned {
+pub(crate) fn scan(source: &dyn Source, bundle: Bundle, size: u64, records: Records) -> Scanned {
     let mut scanned = Scanned::new(bundle, records);
     let from_tile = tile_hashes(source, bundle.tile(), &mut scanned);
-    let from_entries = entry_hashes(source, bundle, &mut scanned, scratch);
+    let from_entries = entry_hashes(source, bundle, &mut scanned);
     if scanned.problem.is_some() {
         return scanned;
     }
@@ -206,14 +199,9 @@ fn tile_hashes(source: &dyn Source, tile: Tile, scanned: &mut Scanned) -> Option
     }
 }
 
-fn entry_hashes(
-    source: &dyn Source,
-    bundle: Bundle,
-    scanned: &mut Scanned,
-    scratch: &mut Scratch,
-) -> Option<Entries> {
+fn entry_hashes(source: &dyn Source, bundle: Bundle, scanned: &mut Scanned) -> Option<Entries> {
     let mut at = bundle;
-    let memory = std::mem::take(&mut scratch.bundle);
+    let memory = scanned.records.take_bytes();
     let mut got = get_into(source, &bundle.to_string(), MAX_BUNDLE_BYTES, memory);
     if matches!(got, Fetched::Missing) && !bundle.is_full() {
         at = bundle.full();
@@ -246,8 +234,11 @@ fn entry_hashes(
     };
     entries.truncate(usize::from(bundle.width()));
     let hashes = leaf_hashes(&entries);
+    let mut end = 0_usize;
     for (index, entry) in (first..).zip(&entries) {
-        if let Err(error) = scanned.records.push(entry) {
+        let start = end.saturating_add(LENGTH_BYTES);
+        end = start.saturating_add(entry.len());
+        if let Err(error) = scanned.records.push(start, entry) {
             scanned.findings.push(
                 Finding::failure(Class::Record, format!("not a record: {error}"))
                     .at(index)
@@ -255,9 +246,7 @@ fn entry_hashes(
             );
         }
     }
-    if bytes.capacity() <= MAX_KEPT_BYTES {
-        scratch.bundle = bytes;
-    }
+    scanned.records.set_bytes(bytes);
     Some(Entries { hashes })
 }
 

@@ -10,7 +10,7 @@ use livetrail_tlog::Bundle;
 
 use crate::error::VerifyError;
 use crate::scan::entry::Records;
-use crate::scan::{Scanned, Scratch, scan};
+use crate::scan::{Scanned, scan};
 use crate::sources::Source;
 
 /// Bundles that may wait, per worker.
@@ -33,9 +33,8 @@ pub(crate) fn run(
         for number in 0..threads {
             let work = || {
                 let guard = StopOnPanic(&queue);
-                let mut scratch = Scratch::default();
                 while let Some((slot, bundle, records)) = queue.claim(size) {
-                    queue.put(slot, scan(source, bundle, size, records, &mut scratch));
+                    queue.put(slot, scan(source, bundle, size, records));
                 }
                 drop(guard);
             };
