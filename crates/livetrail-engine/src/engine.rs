@@ -40,7 +40,7 @@ use crate::{
     wakeup::Wakeup,
 };
 
-/// So many sessions are taken from the registry while its lock is held.
+/// The maximum number of sessions that are read while the registry's lock is held.
 const PART_OF_SESSIONS: usize = 512;
 
 /// A streaming engine. Cloning gives another handle to the same engine; a process may have many
@@ -266,7 +266,7 @@ impl Engine {
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// let engine = Engine::builder().application(AppSpec::new("live")).build()?;
-    /// let attempt = |stream| StreamKey::parse("live", stream).map(|key| Attempt::new(key, "test"));
+    /// let attempt = |id| StreamKey::parse("live", id).map(|key| Attempt::new(key, "test"));
     /// let _a = engine.publish(attempt("a")?).await?;
     /// let _b = engine.publish(attempt("b")?).await?;
     ///
@@ -294,8 +294,8 @@ impl Engine {
     /// `false` it admits new sessions again. Attempts that are not decided yet are refused, too.
     /// Such refusals use up no budget of an address. Returns whether it was so before.
     ///
-    /// A host that is going to stop calls this, waits until [`is_idle`](Self::is_idle) or a deadline
-    /// of its own, and then calls [`shutdown`](Self::shutdown).
+    /// A host that is going to stop calls this, waits until [`is_idle`](Self::is_idle) or a
+    /// deadline of its own, and then calls [`shutdown`](Self::shutdown).
     pub fn set_draining(&self, draining: bool) -> bool {
         // With the lock, no session starts after this.
         let _registry = self.inner.registry();

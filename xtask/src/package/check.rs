@@ -2,8 +2,8 @@
 //! user, without capabilities, notifying its manager. While it serves a viewer, the package is
 //! upgraded.
 //!
-//! There may be no service manager on this machine. What the unit's filter of system calls allows is
-//! compared with the calls that the server makes, as `strace` sees them.
+//! There may be no service manager on this machine. What the unit's filter of system calls allows
+//! is compared with the calls that the server makes, as `strace` sees them.
 
 use std::collections::BTreeSet;
 use std::fs;

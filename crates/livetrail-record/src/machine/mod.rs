@@ -140,8 +140,8 @@ impl TrailChecker {
 
     /// Reads what the next records will need, which are of these sessions, and changes nothing. The
     /// state of many open sessions exceeds the processor's cache. Each record then waits for memory
-    /// several times. Here the reads do not depend on each other, so the processor waits for many at
-    /// once.
+    /// several times. Here the reads do not depend on each other, so the processor waits for many
+    /// at once.
     ///
     /// Useful before some ten records are [fed](Self::feed); optional.
     pub fn look_ahead(&self, sessions: impl Iterator<Item = Uuid> + Clone) {

@@ -207,8 +207,8 @@ pub(super) async fn health(State(state): State<ApiState>) -> (StatusCode, Json<H
 /// Whether the server lives, or is ready.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Readiness {
-    /// Of `/livez`: `live`. Of `/readyz`: `ready`, `draining`, `stopping`, or `trail_failing` if new
-    /// sessions are refused because the trail cannot record them.
+    /// Of `/livez`: `live`. Of `/readyz`: `ready`, `draining`, `stopping`, or `trail_failing` if
+    /// new sessions are refused because the trail cannot record them.
     #[schema(example = "ready")]
     status: &'static str,
 }

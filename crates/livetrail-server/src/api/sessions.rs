@@ -60,8 +60,8 @@ pub(super) struct Sessions {
 /// The live sessions, oldest first: those with all of the given properties. A viewer sees no names
 /// and addresses, and cannot ask for them; a regulator sees one application.
 ///
-/// Without `limit` and `cursor` the answer has all of them. A session that lives while all pages are
-/// read is on exactly one of them.
+/// Without `limit` and `cursor` the answer has all of them. A session that lives while all pages
+/// are read is on exactly one of them.
 #[utoipa::path(
     get,
     path = "/api/v1/sessions",

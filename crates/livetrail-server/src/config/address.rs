@@ -1,4 +1,4 @@
-//! An address to listen on: `IP:PORT`, `NAME:PORT`, or a port for every IPv4 address of this machine.
+//! An address to listen on: `IP:PORT`, `NAME:PORT`, or a port for all IPv4 addresses here.
 
 use std::{
     collections::BTreeMap,

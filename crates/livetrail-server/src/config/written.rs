@@ -1,5 +1,5 @@
-//! The settings as the file, the variables and the flags have them, one by one, so that a reload can
-//! report each setting that differs.
+//! The settings as the file, the variables and the flags have them, one by one, so that a reload
+//! can report each setting that differs.
 
 use std::{
     collections::BTreeMap,

@@ -1,5 +1,5 @@
-//! Draining: the server takes no new sessions, lets the present ones continue, and stops when the last
-//! one has ended or a deadline has come.
+//! Draining: the server takes no new sessions, lets the present ones continue, and stops when the
+//! last one has ended or a deadline has come.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use crate::operator::{Deed, drain_cancelled, drain_started};
 
-/// The interval between two looks whether the sessions have ended.
+/// The interval between two checks for sessions that are still open.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The longest time that sessions may continue.

@@ -47,7 +47,8 @@ impl Signals {
         })
     }
 
-    /// Serves until a signal stops the server, or a drain is over. Returns true if everything was written.
+    /// Serves until a signal stops the server, or a drain is over. Returns true if everything was
+    /// written.
     pub(crate) async fn serve(
         mut self,
         server: Server,

@@ -360,8 +360,9 @@ impl Filled {
 /// Sets the fields that the checks need: those other than protocol, personal data, totals and
 /// nonce, and `detail` only in a record of loss. The other fields are never set.
 ///
-/// [`Filled::fill`] has the same list. It is the verifier's own, on purpose: what it needs is decided here, not where
-/// the writer gets a new field. A test fails until a new field is on one of the two lists.
+/// [`Filled::fill`] has the same list. It is the verifier's own, on purpose: what it needs is
+/// decided here, not where the writer gets a new field. A test fails until a new field is on one
+/// of the two lists.
 fn take_needed(record: &mut AuditRecord, view: &RecordView<'_>) {
     record.action = view.action();
     set_text(&mut record.app, view.app);

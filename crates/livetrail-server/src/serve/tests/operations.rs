@@ -1,5 +1,5 @@
-//! Running a server: it drains, says whether it is ready, lists sessions page by page, and ends many
-//! at once.
+//! Running a server: it drains, says whether it is ready, lists sessions page by page, and ends
+//! many at once.
 
 use std::future::{pending, poll_fn};
 use std::pin::pin;
