@@ -168,12 +168,26 @@ impl Config {
 
     /// A key that signs tokens of publishers and viewers.
     #[must_use]
-    pub fn token_key(mut self, name: &str, secret: &str) -> Self {
+    pub fn token_key(self, name: &str, secret: &str) -> Self {
+        self.token_key_with(name, secret, "")
+    }
+
+    /// The same with further lines of its table.
+    #[must_use]
+    pub fn token_key_with(mut self, name: &str, secret: &str, lines: &str) -> Self {
         add(&mut self.keys, "[[auth.token_key]]");
         add(
             &mut self.keys,
-            &format!("name = {name:?}\nsecret = {secret:?}"),
+            &format!("name = {name:?}\nsecret = {secret:?}\n{lines}"),
         );
+        self
+    }
+
+    /// A service that decides who may publish and play, with further lines of its table.
+    #[must_use]
+    pub fn auth_callback(mut self, url: &str, lines: &str) -> Self {
+        add(&mut self.keys, "[[auth.callback]]");
+        add(&mut self.keys, &format!("url = {url:?}\n{lines}"));
         self
     }
 

@@ -269,6 +269,12 @@ impl Server {
         });
     }
 
+    /// How many frames of the stream have come in.
+    #[must_use]
+    pub fn frames(&self, stream: &str) -> u64 {
+        config::frames_of(&self.get("/api/v1/streams").json(), stream)
+    }
+
     /// Lets the trail grow by at least this many records: the start and the end of publishers that
     /// leave at once.
     ///

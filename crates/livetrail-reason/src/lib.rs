@@ -185,7 +185,8 @@ reasons! {
     MemoryLimit = "memory_limit", failed;
     /// The key or token that let it in is no longer valid.
     CredentialsRevoked = "credentials_revoked", ordinary;
-    /// An authenticator did not answer in time (`limits.admission_timeout`).
+    /// An authenticator, or the service that it asks, did not answer in time
+    /// (`limits.admission_timeout`).
     AuthUnavailable = "auth_unavailable", failed;
     /// The client's address is not allowed (`auth.deny_ips`, `auth.allow_ips`).
     AddressDenied = "address_denied", ordinary;

@@ -1,6 +1,8 @@
 //! The section `[[application]]`: groups of streams with settings in common.
 
-use livetrail_engine::{AppName, AppSettings, AppSpec, DuplicatePublisher, Engine, IngressLimit};
+use livetrail_engine::{
+    AppName, AppPattern, AppSettings, AppSpec, DuplicatePublisher, Engine, IngressLimit,
+};
 use livetrail_settings::{Bounds, ByteSize, Span};
 use serde::Deserialize;
 
@@ -25,6 +27,8 @@ pub(crate) struct Application {
     pub(crate) stall_timeout: Span,
     pub(crate) duplicate_publisher: Duplicate,
     pub(crate) max_publishers: usize,
+    pub(crate) max_viewers: usize,
+    pub(crate) max_instances: usize,
     pub(crate) wait_for_publisher: Span,
     pub(crate) names: Names,
     /// How long openings are kept. Without a value it is `trail.retention.openings`.
@@ -48,6 +52,8 @@ impl Default for Application {
                 DuplicatePublisher::Replace => Duplicate::Replace,
             },
             max_publishers: of.max_publishers,
+            max_viewers: of.max_viewers,
+            max_instances: of.max_instances,
             wait_for_publisher: Span(of.wait_for_publisher),
             names: Names::Clear,
             openings: None,
@@ -75,6 +81,8 @@ impl Application {
                 Duplicate::Replace => DuplicatePublisher::Replace,
             })
             .max_publishers(self.max_publishers)
+            .max_viewers(self.max_viewers)
+            .max_instances(self.max_instances)
             .wait_for_publisher(self.wait_for_publisher.0)
             .ingress_limit(self.ingress.limit())
     }
@@ -152,6 +160,12 @@ impl Section for Vec<Application> {
             }
             let built = Engine::builder().application(app.spec()).build();
             built.map_err(|error| wrong(error.to_string()))?;
+            let is_pattern = AppPattern::from(name).is_open();
+            if is_pattern && (app.names == Names::Personal || app.openings.is_some()) {
+                return Err(wrong(format!(
+                    "{name} stands for several applications, and names and openings are for one: give its whole name"
+                )));
+            }
             if RESERVED.contains(&name.as_str()) {
                 return Err(wrong(format!(
                     "{name} is a path of the server itself; any other name is allowed"
@@ -170,6 +184,9 @@ impl Section for Application {
         list.number("lag_budget", self.lag_budget, 0, 10_000, "");
         list.span("stall_timeout", self.stall_timeout, 1, 3_600);
         list.number("max_publishers", self.max_publishers, 0, 100_000, "");
+        list.number("max_viewers", self.max_viewers, 0, 10_000_000, "");
+        let instances = ": each may have streams, and is a name in records";
+        list.number("max_instances", self.max_instances, 1, 100_000, instances);
         list.span("wait_for_publisher", self.wait_for_publisher, 0, 3_600);
         if let Some(openings) = self.openings {
             list.span("openings", openings, 10_000, 36_500 * DAY_S);

@@ -6,12 +6,13 @@ use livetrail_engine::{
     StaticKeys, StreamId, StreamKey, SystemClock,
 };
 use serde::Deserialize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use livetrail_settings::{Bounds, SecretText};
 
 use super::{
     ApiToken,
+    outside::{Issuer, Outside, Service},
     section::{Section, Wrong, check_names, check_secret},
     types::{self, NamedSecret},
 };
@@ -28,6 +29,8 @@ pub(crate) struct Auth {
     pub(crate) deny_ips: Vec<IpNet>,
     pub(crate) key: Vec<Key>,
     pub(crate) token_key: Vec<NamedSecret>,
+    pub(crate) jwks: Vec<Issuer>,
+    pub(crate) callback: Vec<Service>,
 }
 
 /// Who is admitted without a key.
@@ -99,10 +102,14 @@ impl Auth {
         match rule {
             AdmissionRule::Open => true,
             AdmissionRule::Keys => false,
-            AdmissionRule::Auto => {
-                self.token_key.is_empty() && self.key.iter().all(|key| key.grant == other)
-            }
+            AdmissionRule::Auto => !self.grants(other),
         }
+    }
+
+    /// Whether anything but the rules grants a role; `other` is a key for the other role alone.
+    fn grants(&self, other: GrantName) -> bool {
+        let has_others = !(self.token_key.is_empty() && self.jwks.is_empty());
+        has_others || !self.callback.is_empty() || self.key.iter().any(|key| key.grant != other)
     }
 
     /// The rules for addresses.
@@ -112,16 +119,14 @@ impl Auth {
         self.deny_ips.iter().copied().fold(rules, IpRules::deny)
     }
 
-    /// The authenticators in their order: addresses, keys, tokens, and then everybody if the rule
-    /// says so. Secrets from files must be read before.
-    pub(crate) fn chain(&self) -> Result<Chain, livetrail_engine::Error> {
-        let ips = self.networks();
-        let keys = StaticKeys::new(self.key.iter().map(Key::static_key));
-        let mut tokens = SignedTokens::new(SystemClock::new());
-        for key in &self.token_key {
-            tokens = tokens.key(&key.name, exposed(key.secret.as_ref()).as_bytes())?;
-        }
-        let mut chain = Chain::new().then(ips).then(keys).then(tokens);
+    /// The authenticators in their order: addresses, keys, tokens, issuers, services, and then
+    /// everybody if the rule says so. Secrets from files must be read before.
+    ///
+    /// # Errors
+    /// A key of tokens is too short, or an authenticator that asks others cannot be made.
+    pub(crate) fn chain(&self, outside: &Outside) -> anyhow::Result<Chain> {
+        let local = self.local()?;
+        let mut chain = outside.onto(local, &self.jwks, &self.callback)?;
         if self.publish_is_open() {
             chain = chain.then(AllowAll(Grant::Publish));
         }
@@ -129,6 +134,26 @@ impl Auth {
             chain = chain.then(AllowAll(Grant::Play));
         }
         Ok(chain)
+    }
+
+    /// The authenticators that ask nobody.
+    fn local(&self) -> Result<Chain, livetrail_engine::Error> {
+        let ips = self.networks();
+        let keys = StaticKeys::new(self.key.iter().map(Key::static_key));
+        let mut tokens = SignedTokens::new(SystemClock::new());
+        for key in &self.token_key {
+            let secret = exposed(key.secret.as_ref()).as_bytes();
+            tokens = tokens.key(&key.name, secret)?;
+            tokens = tokens.end_at_expiry(key.end_at_expiry);
+        }
+        Ok(Chain::new().then(ips).then(keys).then(tokens))
+    }
+
+    /// Resolves files relative to the configuration's directory.
+    pub(super) fn resolve(&mut self, base: &Path) {
+        self.jwks.iter_mut().for_each(|issuer| issuer.resolve(base));
+        let services = self.callback.iter_mut();
+        services.for_each(|service| service.resolve(base));
     }
 }
 
@@ -139,6 +164,14 @@ impl Section for Auth {
         list.number("token_key", self.token_key.len(), 0, 1_000, compared);
         list.number("allow_ips", self.allow_ips.len(), 0, 10_000, compared);
         list.number("deny_ips", self.deny_ips.len(), 0, 10_000, compared);
+        list.number("jwks", self.jwks.len(), 0, 100, "");
+        list.number("callback", self.callback.len(), 0, 100, "");
+        for (i, issuer) in self.jwks.iter().enumerate() {
+            list.section(&format!("jwks[{i}]"), |list| issuer.bounds(list));
+        }
+        for (i, service) in self.callback.iter().enumerate() {
+            list.section(&format!("callback[{i}]"), |list| service.bounds(list));
+        }
     }
 
     fn check(&self) -> Result<(), Wrong> {
@@ -146,10 +179,20 @@ impl Section for Auth {
         let keys = keys.map(|(i, name)| (format!("key[{i}].name"), name));
         let token_keys = self.token_key.iter().map(|key| &key.name).enumerate();
         let token_keys = token_keys.map(|(i, name)| (format!("token_key[{i}].name"), name));
-        check_names(keys.chain(token_keys))?;
+        let issuers = self.jwks.iter().map(|issuer| &issuer.name).enumerate();
+        let issuers = issuers.map(|(i, name)| (format!("jwks[{i}].name"), name));
+        check_names(keys.chain(token_keys).chain(issuers))?;
         self.check_keys()?;
         self.check_rules()?;
-        if let Err(error) = self.chain() {
+        for (i, issuer) in self.jwks.iter().enumerate() {
+            let checked = issuer.check();
+            checked.map_err(|wrong| wrong.within(&format!("jwks[{i}]")))?;
+        }
+        for (i, service) in self.callback.iter().enumerate() {
+            let checked = service.check();
+            checked.map_err(|wrong| wrong.within(&format!("callback[{i}]")))?;
+        }
+        if let Err(error) = self.local() {
             let is_short =
                 |key: &NamedSecret| key.secret.as_ref().is_none_or(|s| s.expose().len() < 32);
             let at = self.token_key.iter().position(is_short).unwrap_or(0);
@@ -185,11 +228,9 @@ impl Auth {
             ("publish", self.publish, GrantName::Play),
             ("play", self.play, GrantName::Publish),
         ] {
-            let granted =
-                !self.token_key.is_empty() || self.key.iter().any(|key| key.grant != other);
-            if rule == AdmissionRule::Keys && !granted {
+            if rule == AdmissionRule::Keys && !self.grants(other) {
                 let problem = format!(
-                    "is \"keys\", and no key grants it: nobody could {what}; add an [[auth.key]] or an [[auth.token_key]]"
+                    "is \"keys\", and no key grants it: nobody could {what}; add an [[auth.key]], [[auth.token_key]], [[auth.jwks]] or [[auth.callback]]"
                 );
                 return Err(Wrong::new(what, problem));
             }
@@ -246,17 +287,27 @@ fn exposed(secret: Option<&SecretText>) -> &str {
 /// An authenticator that can be exchanged while the server runs.
 pub(crate) struct Exchangeable {
     chain: arc_swap::ArcSwap<Chain>,
+    outside: Outside,
     /// The API's tokens. They let nobody publish or play. They are only recognised, so that none of
     /// them is recorded.
     api_tokens: arc_swap::ArcSwap<StaticKeys>,
 }
 
 impl Exchangeable {
-    pub(crate) fn new(chain: Chain, api_tokens: &[ApiToken]) -> Self {
+    pub(crate) fn new(chain: Chain, outside: Outside, api_tokens: &[ApiToken]) -> Self {
         Self {
             chain: arc_swap::ArcSwap::from_pointee(chain),
+            outside,
             api_tokens: arc_swap::ArcSwap::from_pointee(recognised(api_tokens)),
         }
+    }
+
+    /// The chain of these settings. Authenticators that ask others stay if they are unchanged.
+    ///
+    /// # Errors
+    /// As for [`Auth::chain`].
+    pub(crate) fn chain(&self, auth: &Auth) -> anyhow::Result<Chain> {
+        auth.chain(&self.outside)
     }
 
     pub(crate) fn exchange(&self, chain: Chain, api_tokens: &[ApiToken]) {

@@ -1,10 +1,11 @@
 //! The check of the whole configuration. Each section checks itself; here is what concerns several
 //! of them.
 
+use livetrail_engine::AppPattern;
 use livetrail_settings::{Bound, Bounds};
 
 use super::{
-    Config, ConfigError, address,
+    Application, Config, ConfigError, address,
     place::Source,
     section::{Section, Wrong},
 };
@@ -120,7 +121,8 @@ impl Config {
         });
         for (at, app) in keys.chain(tokens) {
             let Some(app) = app else { continue };
-            if self.application.iter().any(|known| known.name == *app) {
+            let covers = |known: &Application| AppPattern::from(&known.name).covers(app);
+            if self.application.iter().any(covers) {
                 continue;
             }
             let names = self.application.iter().map(|app| app.name.as_str());

@@ -151,6 +151,7 @@ pub(crate) fn load(
     config.written = Written::of(&set);
     let base = path.and_then(Path::parent).unwrap_or(Path::new(""));
     config.trail.resolve(base);
+    config.auth.resolve(base);
     for sink in &mut config.sink {
         sink.resolve(base);
     }
@@ -339,7 +340,15 @@ fn read_secrets(config: &mut Config, base: &Path, source: &Source<'_>) -> Result
         let at = format!("api.token[{i}]");
         (at, &mut token.secret, &token.secret_file)
     });
-    for (key, secret, file) in keys.chain(named).chain(tokens) {
+    let services = config.auth.callback.iter_mut().enumerate();
+    // A service need not have a key.
+    let services = services
+        .filter(|(_, service)| service.secret.is_some() || service.secret_file.is_some())
+        .map(|(i, service)| {
+            let at = format!("auth.callback[{i}]");
+            (at, &mut service.secret, &service.secret_file)
+        });
+    for (key, secret, file) in keys.chain(named).chain(tokens).chain(services) {
         let path = file.as_ref().map(|file| base.join(file));
         let places = Secret::of("secret").itself(secret.as_ref());
         let read = places.file(path.as_deref()).read();

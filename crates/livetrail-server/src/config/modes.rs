@@ -29,7 +29,12 @@ impl Config {
             .iter()
             .map(|key| (&key.secret, &key.secret_file)))
         .chain(tokens.map(|token| (&token.secret, &token.secret_file)))
-        .chain(auth.key.iter().map(|key| (&key.secret, &key.secret_file)));
+        .chain(auth.key.iter().map(|key| (&key.secret, &key.secret_file)))
+        .chain(
+            auth.callback
+                .iter()
+                .map(|service| (&service.secret, &service.secret_file)),
+        );
         let mut inside = false;
         let mut files = Vec::new();
         for (secret, path) in secrets {

@@ -18,6 +18,9 @@ pub(crate) struct NamedSecret {
     pub(crate) secret: Option<SecretText>,
     #[serde(default)]
     pub(crate) secret_file: Option<PathBuf>,
+    /// Whether sessions end when their token expires.
+    #[serde(default)]
+    pub(crate) end_at_expiry: bool,
 }
 
 /// Which log lines are written: a level, or directives such as `info,livetrail_rtmp=debug`.
@@ -158,6 +161,43 @@ pub(super) mod networks {
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<IpNet>, D::Error> {
         let networks = Vec::<Network>::deserialize(d)?;
         Ok(networks.into_iter().map(|Network(net)| net).collect())
+    }
+}
+
+pub(super) mod app_patterns {
+    //! Names of applications, or beginnings of names.
+    use livetrail_engine::AppPattern;
+
+    use super::{Deserialize, Deserializer};
+
+    /// A pattern, whose errors are in words.
+    struct Pattern(AppPattern);
+
+    impl std::str::FromStr for Pattern {
+        type Err = String;
+
+        fn from_str(text: &str) -> Result<Self, String> {
+            AppPattern::new(text).map(Self).map_err(|error| {
+                format!("{text:?} is not the name of an application, or a beginning of one such as \"tenant-*\": {error}")
+            })
+        }
+    }
+
+    impl<'de> Deserialize<'de> for Pattern {
+        fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+            let text = String::deserialize(d)?;
+            text.parse().map_err(serde::de::Error::custom)
+        }
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        d: D,
+    ) -> Result<Vec<AppPattern>, D::Error> {
+        let patterns = Vec::<Pattern>::deserialize(d)?;
+        Ok(patterns
+            .into_iter()
+            .map(|Pattern(pattern)| pattern)
+            .collect())
     }
 }
 

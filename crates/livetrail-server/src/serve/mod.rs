@@ -36,7 +36,7 @@ pub(crate) use sinks::not_built;
 
 use crate::{
     api::{self, Admissions, ApiState, Outcomes, TimedGate},
-    config::{self, AdmissionRule, Config, Exchangeable, Names},
+    config::{self, AdmissionRule, Config, Exchangeable, Names, Outside},
     operator::Deed,
 };
 
@@ -107,7 +107,9 @@ impl Server {
         }
         let clock = pipeline.clock();
         trail.keep(&pipeline)?;
-        let auth = Arc::new(Exchangeable::new(config.auth.chain()?, &config.api.token));
+        let outside = Outside::new(clock.clone(), tokio::runtime::Handle::current());
+        let chain = config.auth.chain(&outside)?;
+        let auth = Arc::new(Exchangeable::new(chain, outside, &config.api.token));
         let (outcomes, admissions) = (Outcomes::default(), Admissions::default());
         let gate = pipeline.gate(config.audit.policy());
         let gate = TimedGate::new(gate, clock.clone(), admissions.clone());

@@ -114,7 +114,7 @@ impl Reloadable {
     fn apply(&self, mut config: Config, engine: &Engine) -> anyhow::Result<Changes> {
         let old = self.current();
         let stays_closed = keep_closed(&old.auth, &mut config.auth);
-        let chain = config.auth.chain()?;
+        let chain = self.auth.chain(&config.auth)?;
         let wanted = config.clone();
         keep_personal(&old.application, &mut config.application)?;
         // The address stays unchanged, whatever the file now has.
@@ -220,11 +220,15 @@ fn keep_closed(old: &Auth, new: &mut Auth) -> Vec<&'static str> {
 /// Selects the sessions whose admission is no longer valid. Their key is removed, has another
 /// secret, or no longer covers the stream, or their address is now refused.
 ///
-/// A token does not say which key signed it. If one of these keys is removed, the sessions of all
-/// tokens end. Clients with a token of another key come back.
+/// A session does not say which key signed its token, nor which issuer or service let it in. If one
+/// of these is removed or changed, all sessions end that none of the keys let in. Clients whose
+/// token another one accepts come back.
 fn revoked<'a>(old: &'a Auth, new: &'a Auth) -> impl Fn(&SessionContext) -> bool + 'a {
     let networks = new.networks();
-    let tokens_gone = old.token_key.iter().any(|key| !has(&new.token_key, key));
+    let of_keys = old.token_key.iter().any(|key| !has(&new.token_key, key));
+    let of_issuers = old.jwks.iter().any(|issuer| !new.jwks.contains(issuer));
+    let of_services = old.callback.iter().any(|one| !new.callback.contains(one));
+    let tokens_gone = of_keys || of_issuers || of_services;
     move |session| {
         if networks.refuses(session.peer.map(|peer| peer.ip())) {
             return true;
@@ -451,10 +455,18 @@ impl std::fmt::Display for Changes {
 
 #[cfg(test)]
 mod tests {
-    use livetrail_engine::{Chain, Role, SessionId, StreamKey};
+    use livetrail_engine::{Chain, Role, SessionId, StreamKey, SystemClock};
 
     use super::*;
-    use crate::config::{ApiToken, SecretText};
+    use crate::config::{ApiToken, Outside, SecretText};
+
+    fn no_authenticators(
+        runtime: &tokio::runtime::Runtime,
+        api_tokens: &[ApiToken],
+    ) -> Arc<Exchangeable> {
+        let outside = Outside::new(Arc::new(SystemClock::new()), runtime.handle().clone());
+        Arc::new(Exchangeable::new(Chain::new(), outside, api_tokens))
+    }
 
     #[test]
     fn an_api_that_others_can_reach_keeps_its_token_whatever_a_reload_says() {
@@ -469,7 +481,8 @@ mod tests {
         public.http.listen = ([0, 0, 0, 0], 8080).into();
         public.api.token = vec![token.clone()];
         let tokens = Arc::new(ApiTokens::new(&public.api.token));
-        let auth = Arc::new(Exchangeable::new(Chain::new(), &public.api.token));
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let auth = no_authenticators(&runtime, &public.api.token);
         let reloadable = Reloadable::new(public, auth, tokens, DenyRules::default());
         let engine = Engine::builder().build().unwrap();
         // It is valid as a file, but not for the address that stays until the next restart.
@@ -591,7 +604,8 @@ mod tests {
             "changed: limits; limits.idle_timeout: \"20s\" -> \"30s\"; needs a restart: node; \
              node: \"a\" -> \"b\""
         );
-        let auth = Arc::new(Exchangeable::new(Chain::new(), &[]));
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let auth = no_authenticators(&runtime, &[]);
         let tokens = Arc::new(ApiTokens::new(&[]));
         let reloadable = Reloadable::new(old, auth, tokens, DenyRules::default());
         let engine = Engine::builder().build().unwrap();
