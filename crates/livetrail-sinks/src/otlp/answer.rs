@@ -1,4 +1,7 @@
 //! Converts a collector's answer into a result for a replica.
+//!
+//! A collector's message can repeat a record, with the names in it. So it is shown only for a
+//! status that the collector decides on before it reads the records.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -14,6 +17,9 @@ const MAX_WAIT: Duration = Duration::from_secs(3_600);
 
 /// The maximum number of characters of a collector's message that an error repeats.
 const MAX_WORDS: usize = 300;
+
+/// What stands for a message that is not shown.
+const NOT_SHOWN: &str = "the collector's message may repeat a record and is not shown";
 
 /// The body of a collector's answer if it refuses a request as a whole (`google.rpc.Status`).
 #[derive(Clone, PartialEq, Message)]
@@ -33,16 +39,18 @@ pub(super) fn taken(place: &str, sent: &Range<u64>, body: &[u8]) -> Result<(), R
     let Some(partial) = answer.partial_success else {
         return Ok(());
     };
-    let words = cut(&partial.error_message);
     if partial.rejected_log_records == 0 {
-        if !words.is_empty() {
-            tracing::warn!(place, words, "a collector has taken all records and warns");
+        if !partial.error_message.is_empty() {
+            tracing::warn!(
+                place,
+                "a collector has taken all records and warns; its message may repeat a record and is not shown"
+            );
         }
         return Ok(());
     }
     Err(ReplicaError::Rejected {
         what: format!(
-            "{place} has rejected {} of the {} records with the indexes {} to {}: {words}",
+            "{place} has rejected {} of the {} records with the indexes {} to {}; {NOT_SHOWN}",
             partial.rejected_log_records,
             sent.end.saturating_sub(sent.start),
             sent.start,
@@ -55,9 +63,11 @@ pub(super) fn taken(place: &str, sent: &Range<u64>, body: &[u8]) -> Result<(), R
 /// The error for an answer with any other status.
 pub(super) fn refused(place: &str, status: u16, body: &[u8]) -> ReplicaError {
     let words = Status::decode(body).map_or_else(|_| String::new(), |status| cut(&status.message));
+    let is_early = matches!(status, 300..=399 | 401 | 403 | 404 | 405 | 415);
     let what = match words.as_str() {
         "" => format!("{place}: status {status}"),
-        words => format!("{place}: status {status}: {words}"),
+        words if is_early => format!("{place}: status {status}: {words}"),
+        _ => format!("{place}: status {status}; {NOT_SHOWN}"),
     };
     let source = None;
     match status {
@@ -128,11 +138,26 @@ mod tests {
         ] {
             assert_eq!(refused("c", status, b"").class(), class, "{status}");
         }
+    }
+
+    #[test]
+    fn a_message_that_may_repeat_a_record_is_not_shown() {
         let body = Status {
-            message: "no such\ntenant".to_owned(),
+            message: "no such\ncanary".to_owned(),
         };
-        let error = refused("c", 400, &body.encode_to_vec()).to_string();
-        assert_eq!(error, "c: status 400: no such tenant");
+        let said = |status| refused("c", status, &body.encode_to_vec()).to_string();
+        for status in [401, 403, 404] {
+            let words = format!("c: status {status}: no such canary");
+            assert!(said(status).starts_with(&words), "{}", said(status));
+        }
+        for status in [400, 413, 422, 429, 500, 503] {
+            let words = format!("c: status {status}; the collector's message may");
+            let said = said(status);
+            assert!(
+                said.starts_with(&words) && !said.contains("canary"),
+                "{said}"
+            );
+        }
     }
 
     #[test]
@@ -149,10 +174,14 @@ mod tests {
         };
         assert!(taken("c", &(10..20), b"").is_ok());
         assert!(answer(0, "slow down").is_ok());
-        let error = answer(3, "too old").unwrap_err();
+        let error = answer(3, "bad canary").unwrap_err();
         assert_eq!(error.class(), ErrorClass::Permanent);
-        let wanted = "c has rejected 3 of the 10 records with the indexes 10 to 19: too old";
-        assert_eq!(error.to_string(), wanted);
+        let wanted = "c has rejected 3 of the 10 records with the indexes 10 to 19; the collector's message may";
+        let said = error.to_string();
+        assert!(
+            said.starts_with(wanted) && !said.contains("canary"),
+            "{said}"
+        );
         assert!(taken("c", &(0..1), b"<html>").is_err());
     }
 

@@ -190,6 +190,53 @@ async fn views_show_names_until_they_are_erased() {
     assert_eq!(table.server.sql(left), "2|2", "the entries stay");
 }
 
+/// A server's error can repeat a row: in its message, its detail, its hint and its context. What a
+/// sink reports has the SQLSTATE and the names of the schema's objects, and no value.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_error_repeats_no_value_of_a_row() {
+    let table = Table::fresh().await;
+    let log = TestLog::new(ORIGIN);
+    log.add_sessions(2);
+    let named = table.opening_sink().await;
+    let raises = |table: &str| {
+        format!(
+            "CREATE FUNCTION leak_{table}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+             RAISE EXCEPTION 'bad row: %', NEW USING DETAIL = NEW::text, HINT = NEW::text; END $$; \
+             CREATE TRIGGER leak BEFORE INSERT ON livetrail.{table} FOR EACH ROW EXECUTE FUNCTION leak_{table}()"
+        )
+    };
+    let undo = |table: &str| format!("DROP TRIGGER leak ON livetrail.{table}");
+    let check = "ALTER TABLE livetrail.openings ADD CONSTRAINT no_viewer CHECK (principal NOT LIKE 'viewer%')";
+    let name = ["viewer-0", "192.0.2.7", "a \"player\""];
+    let record = ["play_started"];
+    for (make, end, code, values) in [
+        (
+            check.to_owned(),
+            "ALTER TABLE livetrail.openings DROP CONSTRAINT no_viewer".to_owned(),
+            "23514",
+            &name[..],
+        ),
+        (raises("openings"), undo("openings"), "P0001", &name[..]),
+        (raises("records"), undo("records"), "P0001", &record[..]),
+    ] {
+        table.server.sql(&make);
+        let error = named.append(&log.range(0, 2)).await.unwrap_err();
+        table.server.sql(&end);
+        assert_eq!(error.class(), ErrorClass::Permanent);
+        let mut said = format!("{error} {error:?}");
+        let mut cause = std::error::Error::source(&error);
+        while let Some(error) = cause {
+            said += &format!(" {error} {error:?}");
+            cause = error.source();
+        }
+        assert!(said.contains(code), "{said}");
+        for value in values {
+            assert!(!said.contains(value), "{value}: {said}");
+        }
+    }
+    named.append(&log.range(0, 2)).await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn errors_for_a_person_are_distinguished_from_those_that_may_pass() {
     let server = Postgres::start();
