@@ -1,10 +1,18 @@
 //! Commands on personal data.
 
-use std::{fs, path::Path, sync::Arc};
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    path::Path,
+    process::Stdio,
+    sync::Arc,
+};
 
 use livetrail_engine::SystemClock;
 use livetrail_ledger::Class;
-use livetrail_record::{AuditAction, AuditRecord, EntryContext, Uuid, encode_entry, name_token};
+use livetrail_record::{
+    AuditAction, AuditRecord, EntryContext, Uuid, encode_canonical, encode_entry, name_token,
+};
 use livetrail_vault::{NewRow, Options, RowKind, Vault};
 
 use crate::commands::{path, run};
@@ -121,4 +129,122 @@ fn a_stream_with_a_personal_name_is_found_by_the_name_where_the_vault_is() {
     assert!(found.contains(&name_token(&secret, "canary-of-a-doctor")));
     // No application has personal names without the configuration.
     assert_eq!(query(&[]).1, "");
+}
+
+/// An entry of a session of alice. The vault has its opening, as before a checkpoint covers the
+/// entry.
+fn add_session(data: &Path, number: u128) {
+    let options = Options::new(data.join("personal"));
+    let clock = Arc::new(SystemClock::new());
+    let (mut vault, _) = Vault::open(&options, clock).unwrap();
+    let session = Uuid::from_u128(number);
+    let row = NewRow {
+        session: session.into_bytes(),
+        kind: RowKind::Session,
+        app: "live",
+        time_ms: 1,
+        principal: Some("alice-canary"),
+        peer: None,
+        user_agent: None,
+        stream: None,
+        owner: None,
+        opening: b"{}",
+    };
+    vault.insert(&[row]).unwrap();
+    drop(vault);
+    let record = AuditRecord::new(AuditAction::PlayStarted, "live")
+        .with_ts_ms(1_763_805_600_000)
+        .with_session(session)
+        .with_principal("alice-canary");
+    let entry = encode_entry(&record, &EntryContext::new([1; 16])).unwrap();
+    add_entries(data, vec![entry.bytes]);
+}
+
+fn add_entries(data: &Path, entries: Vec<Vec<u8>>) {
+    let ledger = crate::query::ledger_of(data);
+    ledger.append(Class::Strict, &entries).unwrap();
+    ledger.close().unwrap();
+}
+
+const WHO: [&str; 4] = ["--principal", "alice-canary", "--format", "json"];
+
+#[test]
+fn every_command_finds_a_person_through_the_vault_or_says_that_it_cannot() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path();
+    assert_eq!(run(&["trail", "init", path(data)]).0, 0);
+    add_session(data, 7);
+    let find = |command: &str| run(&[&["trail", command, path(data)], &WHO[..]].concat());
+    for command in ["query", "tail", "export"] {
+        let (code, found, error) = find(command);
+        assert_eq!((code, found.lines().count()), (0, 1), "{command}: {found}");
+        assert!(error.is_empty() && !found.contains("canary"), "{error}");
+    }
+    fs::rename(data.join("personal"), data.join("elsewhere")).unwrap();
+    for command in ["query", "tail", "export"] {
+        let (code, found, error) = find(command);
+        assert_eq!((code, found.as_str()), (0, ""), "{command}");
+        assert!(error.contains("only sessions of schema 1"), "{error}");
+    }
+}
+
+#[test]
+fn a_tail_that_follows_a_person_shows_sessions_that_begin_later() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path();
+    assert_eq!(run(&["trail", "init", path(data)]).0, 0);
+    add_session(data, 7);
+    let arguments = [&["trail", "tail", path(data), "-f"], &WHO[..]].concat();
+    let mut tail = crate::query::livetrail(&arguments)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(tail.stdout.take().unwrap()).lines();
+    let mut next = || lines.next().unwrap().unwrap();
+    assert!(next().contains(&Uuid::from_u128(7).to_string()));
+    add_session(data, 8);
+    assert!(next().contains(&Uuid::from_u128(8).to_string()));
+    tail.kill().unwrap();
+    tail.wait().unwrap();
+}
+
+/// A session of schema 1 has its name in clear. The record that closes it after a crash is of
+/// schema 2 if the server was upgraded in between.
+#[test]
+fn the_end_of_a_session_of_schema_1_is_found_by_its_principal_also_in_schema_2() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path();
+    assert_eq!(run(&["trail", "init", path(data)]).0, 0);
+    let record = |action, seq| {
+        AuditRecord::new(action, "live")
+            .with_ts_ms(1_763_805_600_000 + seq)
+            .with_boot(Uuid::from_u128(1))
+            .with_seq(seq)
+            .with_session(Uuid::from_u128(9))
+            .with_principal("alice-canary")
+    };
+    let start = encode_canonical(&record(AuditAction::PlayStarted, 1)).unwrap();
+    let end = record(AuditAction::PlayEnded, 2);
+    let end = encode_entry(&end, &EntryContext::new([1; 16]))
+        .unwrap()
+        .bytes;
+    add_entries(data, vec![start, end]);
+    for command in ["query", "tail", "export"] {
+        let (code, found, _) = run(&[&["trail", command, path(data)], &WHO[..]].concat());
+        assert_eq!((code, found.lines().count()), (0, 2), "{command}: {found}");
+    }
+    let export = dir.path().join("for-alice");
+    let subject = [
+        "trail",
+        "subject",
+        path(data),
+        "--principal",
+        WHO[1],
+        "--export",
+    ];
+    let (code, out, error) = run(&[&subject[..], &[path(&export)]].concat());
+    assert!(
+        code == 0 && out.contains("2 records of 1 sessions"),
+        "{out}{error}"
+    );
 }

@@ -16,7 +16,7 @@ use livetrail_index::{FILE_NAME, SEGMENT_RECORDS};
 use livetrail_ledger::{Class, Identity, Ledger, RealStore, SharedStore, read_seed};
 use livetrail_record::{Uuid, encode_canonical};
 
-fn livetrail(arguments: &[&str]) -> Command {
+pub(crate) fn livetrail(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_livetrail"));
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("LIVETRAIL_")) {
         command.env_remove(name);

@@ -14,11 +14,14 @@ use super::{
     filter::{FilterArgs, filter},
     hidden::warn_of_hidden,
     looked::leave_note,
-    persons::{PersonArgs, find_names, find_persons, vault_of},
+    persons::{PersonArgs, Persons, find_names, vault_of},
     show::{self, TrailFormat},
     source::{Lines, Source, TrailPath},
 };
-use crate::output::{Failure, Outcome, complain, say};
+use crate::{
+    config::ConfigFile,
+    output::{Failure, Outcome, complain, say},
+};
 
 /// Show the records that match.
 #[derive(Debug, clap::Args)]
@@ -45,6 +48,8 @@ pub(crate) struct Args {
     pub(crate) filter: FilterArgs,
     #[command(flatten)]
     pub(crate) persons: PersonArgs,
+    #[command(flatten)]
+    pub(crate) file: ConfigFile,
     /// A table for people, one JSON object per line, or tab-separated lines.
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     pub(crate) format: TrailFormat,
@@ -72,12 +77,12 @@ pub(super) fn run(args: &Args) -> Outcome {
                 args.filter, persons.peer, persons.user_agent
             );
             leave_note(&ledger.directory, Act::Read, "query", &asked);
-            let principal = args.filter.principal.as_deref();
-            find_persons(&mut filter, principal, persons, &ledger.directory)?;
-            find_names(&mut filter, persons, &ledger.directory)?;
+            let subjects = persons.subjects(args.filter.principal.as_deref());
+            Persons::find(&mut filter, subjects, &ledger, !args.scan, &args.file)?;
+            find_names(&mut filter, &ledger.directory, &args.file)?;
             shown.names = if persons.personal {
                 Names::Shown(Box::new(Disclosure {
-                    personal: vault_of(&ledger.directory, &persons.file)?,
+                    personal: vault_of(&ledger.directory, &args.file)?,
                     trail: ledger.directory.clone(),
                     purpose: persons.purpose.clone(),
                     filter: asked,

@@ -23,7 +23,7 @@ use super::{
     change::note_disclosure,
     erase::name_or_input,
     keep::Keeper,
-    persons::{sessions_of, vault_of},
+    persons::{open_in_clear, sessions_of, vault_of},
     show,
     source::{LedgerSource, TrailPath},
 };
@@ -90,27 +90,33 @@ pub(crate) struct OpeningArgs {
 pub(super) fn subject(args: &SubjectArgs) -> Outcome {
     let (ledger, personal) = open(&args.keeper)?;
     let name = name_or_input(&args.principal)?;
-    let filter = format!("subject {name}");
-    let mut sessions = sessions_of(&personal, &Query::of(Subject::Principal(name)))?;
-    if sessions.is_empty() {
+    let asked = format!("subject {name}");
+    let mut sessions = sessions_of(&personal, &Query::of(Subject::Principal(name.clone())))?;
+    let count = sessions.len();
+    let roots: Vec<_> = sessions.iter().copied().collect();
+    let parts = personal.with(|vault| vault.parts_of(&roots));
+    sessions.extend(parts.map_err(Failure::unusable)?);
+    sessions.extend(open_in_clear(&ledger, &name, true)?);
+    let mut filter = Filter::default();
+    filter.sessions = Some(SessionSet::new(sessions).map_err(Failure::unusable)?);
+    // Entries of schema 1 have the name in clear.
+    filter.principal = Some(name);
+    let mut hits = ledger.find(filter, true)?;
+    let mut hits = hits.by_ref().peekable();
+    if hits.peek().is_none() {
         say(
             "nothing is known of this principal: there are no sessions of it, or their openings were erased or have expired",
         )?;
         return Ok(ExitCode::from(1));
     }
-    let count = sessions.len();
-    let roots: Vec<_> = sessions.iter().copied().collect();
-    let parts = personal.with(|vault| vault.parts_of(&roots));
-    sessions.extend(parts.map_err(Failure::unusable)?);
-    note_disclosure(&ledger.directory, &args.purpose, &filter, count)?;
+    note_disclosure(&ledger.directory, &args.purpose, &asked, count)?;
     let new = New::create(&args.export)?;
-    let mut filter = Filter::default();
-    filter.sessions = Some(SessionSet::new(sessions).map_err(Failure::unusable)?);
-    let mut hits = ledger.find(filter, true)?;
     let (mut records, mut openings, mut written) = (Vec::new(), Vec::new(), 0_u64);
-    for hit in hits.by_ref() {
+    let mut of_sessions = BTreeSet::new();
+    for hit in hits {
         let hit = hit.map_err(Failure::unusable)?;
         written = written.saturating_add(1);
+        of_sessions.extend(hit.record.session);
         new.entry(&ledger, &hit)?;
         let mut record = hit.record.clone();
         let found = personal.with(|vault| {
@@ -130,7 +136,8 @@ pub(super) fn subject(args: &SubjectArgs) -> Outcome {
     new.file("openings.jsonl", &lines(&openings))?;
     new.keys(&ledger.directory)?;
     say(&format!(
-        "{written} records of {count} sessions, with receipts, are in {}; {} of them have personal fields",
+        "{written} records of {} sessions, with receipts, are in {}; {} of them have personal fields",
+        of_sessions.len(),
         args.export.display(),
         openings.len()
     ))?;
