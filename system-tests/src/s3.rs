@@ -87,6 +87,28 @@ impl S3Server {
         bucket
     }
 
+    /// Lets a bucket with Object Lock lock each object by itself: for a day, with `COMPLIANCE` or
+    /// `GOVERNANCE`.
+    ///
+    /// # Panics
+    /// When the server does not do it.
+    pub fn lock_by_default(&self, bucket: &str, mode: &str) {
+        let body = format!(
+            "<ObjectLockConfiguration xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><ObjectLockEnabled>Enabled</ObjectLockEnabled>\
+             <Rule><DefaultRetention><Mode>{mode}</Mode><Days>1</Days></DefaultRetention></Rule></ObjectLockConfiguration>"
+        );
+        // The server checks no signature. It only needs to see which service is meant.
+        let headers = [
+            "authorization: AWS4-HMAC-SHA256 Credential=administrator/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0",
+            &format!("content-length: {}", body.len()),
+        ];
+        let path = format!("/{bucket}?object-lock");
+        let mut request = http::request_bytes(self.address, "PUT", &path, &headers);
+        request.extend_from_slice(body.as_bytes());
+        let answer = http::exchange(self.address, &request).expect("an answer");
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+
     /// Sends a request as a user with all rights.
     ///
     /// # Panics

@@ -106,6 +106,32 @@ fn a_bucket_without_object_lock_is_refused_unless_accepted() {
     });
 }
 
+/// A default retention would lock openings, so that nobody could erase them. A sink without
+/// openings takes such a bucket.
+#[test]
+fn a_bucket_that_locks_each_object_by_itself_is_refused_for_openings() {
+    run_case(async {
+        let place = Place::fresh().await;
+        let keeping = || sink(place.options()).keeping_openings();
+        keeping().health().await.unwrap();
+        for mode in ["GOVERNANCE", "COMPLIANCE"] {
+            S3Server::shared().lock_by_default(place.name(), mode);
+            let log = TestLog::new(ORIGIN);
+            log.add_sessions(1);
+            for error in [
+                keeping().health().await.unwrap_err(),
+                keeping().append(&log.range(0, 1)).await.unwrap_err(),
+            ] {
+                assert_eq!(error.class(), ErrorClass::Permanent);
+                let words = format!("default retention ({mode})");
+                assert!(error.to_string().contains(&words), "{error}");
+            }
+            assert_eq!(place.versions(ORIGIN), []);
+            sink(place.options()).health().await.unwrap();
+        }
+    });
+}
+
 /// A missing bucket, file or key is reported as an error for a person.
 #[test]
 fn a_missing_destination_is_reported_with_a_message() {
