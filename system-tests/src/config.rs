@@ -139,6 +139,12 @@ impl Config {
         self.sink_with(name, "required = false\n", kind, lines)
     }
 
+    /// The same for a sink that gets openings, and erases them again.
+    #[must_use]
+    pub fn sink_with_openings(self, name: &str, kind: &str, lines: &str) -> Self {
+        self.sink_with(name, "personal = \"opening\"\n", kind, lines)
+    }
+
     fn sink_with(mut self, name: &str, further: &str, kind: &str, lines: &str) -> Self {
         add(&mut self.keys, "[[sink]]");
         add(
