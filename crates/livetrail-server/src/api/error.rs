@@ -127,7 +127,7 @@ impl ApiError {
             Self::NoSuchErasure => (
                 StatusCode::NOT_FOUND,
                 "erasure_not_found",
-                "no request with this number waits for approval: a request is forgotten after a day and at a restart; ask again",
+                "no request with this number waits for approval: a request is forgotten after a day; ask again",
             ),
             Self::SameToken => (
                 StatusCode::CONFLICT,

@@ -92,6 +92,11 @@ impl ApiState {
         denied: DenyRules,
         drain: Drain,
     ) -> Self {
+        let approvals = erasures::Approvals::restored(
+            config.api.erasure_approvals,
+            trail.personal().clone(),
+            erasures::Now::of(engine.clock().as_ref()),
+        );
         Self {
             inner: Arc::new(Inner {
                 failures: Failures::new(engine.clock()),
@@ -106,7 +111,7 @@ impl ApiState {
                 denied,
                 drain,
                 is_strict: config.audit.is_strict(),
-                approvals: erasures::Approvals::new(config.api.erasure_approvals),
+                approvals,
                 reads: trail::Reads::default(),
                 gateways: Mutex::default(),
             }),

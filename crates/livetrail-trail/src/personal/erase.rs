@@ -64,11 +64,7 @@ impl Operation<'_> {
         request.check()?;
         let _turn = self.view.turn.lock().await;
         let words = Words::of(request);
-        let waiting = self.waiting().await?;
-        if waiting
-            .iter()
-            .any(|name| Words::parse(name).request == request.id)
-        {
+        if self.waits_for_hold(&request.id).await? {
             bail!(
                 "a request with the number {} waits for a hold: lift the hold, or give this one another number",
                 request.id
@@ -166,6 +162,12 @@ impl Operation<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Whether a request with this number waits for a hold.
+    pub(super) async fn waits_for_hold(self, id: &str) -> anyhow::Result<bool> {
+        let waiting = self.waiting().await?;
+        Ok(waiting.iter().any(|name| Words::parse(name).request == id))
     }
 
     async fn waiting(self) -> anyhow::Result<Vec<String>> {

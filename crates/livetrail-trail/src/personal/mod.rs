@@ -13,12 +13,14 @@
 //! | erasing on request | [`erase()`], [`ErasureRequest`] |
 //! | legal holds | [`hold()`], [`lift`] |
 //! | asking a running server for either | [`Asked`] |
+//! | keeping requests that wait for approvals | [`Approval`] |
 //! | showing personal fields | [`fill_in`], [`opening_of`] |
 //!
 //! The log is the list of erasures. At each start what the log names as erased is erased again
 //! (`replay.rs`). The trail remembers which vault it has (`marker.rs`), so that an unmounted volume
 //! is not mistaken for a trail without a vault.
 
+mod approved;
 mod ask;
 mod companion;
 mod disclose;
@@ -32,6 +34,7 @@ mod marker;
 mod operation_tests;
 pub(crate) mod replay;
 mod request;
+mod serving;
 #[cfg(test)]
 mod sink_tests;
 #[cfg(test)]
@@ -60,6 +63,7 @@ use livetrail_vault::{
 use serde::Serialize;
 use zeroize::Zeroizing;
 
+pub use approved::Approval;
 pub use ask::{
     ErasureReport, ErasureRequest, HoldOn, HoldReport, MAX_BASIS_BYTES, MAX_REQUEST_BYTES, Whose,
 };
@@ -103,12 +107,16 @@ pub struct Personal {
     place: Place,
     clock: Arc<dyn Clock>,
     vault: Mutex<Slot>,
+    /// Held while a caller waits for the vault.
+    gate: Mutex<()>,
     /// The keys of openings in the write-ahead log. `None` if the vault is open to read only.
     keys: Option<PeriodKeys>,
     /// The secrets of the applications whose names are personal.
     names: BTreeMap<String, Zeroizing<[u8; 32]>>,
     /// Sessions that are on record as erased, while the vault may not have erased them.
     owed: Mutex<BTreeSet<SessionId>>,
+    /// Requests with all approvals that are repeated until they are done.
+    ready: Mutex<BTreeMap<String, ErasureRequest>>,
     counts: Counts,
     failing: Mutex<Option<String>>,
     /// Dropped with this, which ends the thread.
@@ -365,8 +373,10 @@ impl Personal {
             place,
             clock,
             vault: Mutex::new(Slot::Open(Box::new(vault))),
+            gate: Mutex::default(),
             keys,
             owed: Mutex::default(),
+            ready: Mutex::default(),
             counts: Counts::default(),
             failing: Mutex::default(),
             ticker: Mutex::default(),
@@ -387,7 +397,10 @@ impl Personal {
         &self,
         act: impl FnOnce(&mut Vault) -> Result<T, VaultError>,
     ) -> Result<T, VaultError> {
+        // Who waits has the gate, so a caller that comes back at once waits for them.
+        let gate = lock(&self.gate);
         let mut slot = lock(&self.vault);
+        drop(gate);
         if matches!(*slot, Slot::Broken) {
             let (mut vault, _) = self.place.open(&self.clock)?;
             self.settle(&mut vault)?;
@@ -483,14 +496,14 @@ impl Personal {
             }
             record(&chosen).map_err(VaultError::Record)?;
             lock(&self.owed).extend(chosen.iter().copied());
-            let with_rows = self.with(|vault| {
-                let with_rows = vault.replay(&chosen)?;
-                let mut owed = lock(&self.owed);
-                chosen.iter().for_each(|session| {
-                    owed.remove(session);
-                });
-                Ok(with_rows)
-            })?;
+            // Others use the vault between the parts.
+            let with_rows = self.with(|vault| vault.begin_erasure(&chosen))?;
+            while self.with(Vault::erase_part)? {}
+            let mut owed = lock(&self.owed);
+            for session in &chosen {
+                owed.remove(session);
+            }
+            drop(owed);
             steps.recorded = steps.recorded.saturating_add(wide(chosen.len()));
             steps.with_rows = steps.with_rows.saturating_add(with_rows);
         }

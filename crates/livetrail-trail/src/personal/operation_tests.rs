@@ -5,7 +5,7 @@ use livetrail_ledger::{Identity, Ledger};
 use livetrail_record::{EntryContext, Uuid, Value, encode_entry, parse_canonical};
 use livetrail_vault::{NewRow, RowKind, Selection};
 
-use super::{erase::Operation, *};
+use super::{approved::Retries, erase::Operation, *};
 use crate::{Trail, TrailView};
 
 const ALICE: &str = "alice-canary";
@@ -255,6 +255,53 @@ async fn an_erasure_is_complete_when_the_sinks_have_passed_it_also_after_a_resta
     operation.recover().await.unwrap();
     assert_eq!(operation.complete(u64::MAX).await.unwrap(), ["18"]);
     assert_eq!(labels(&on_record(&view)), ["admin_erasure_completed"; 2]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_erasure_with_all_approvals_is_repeated_until_it_is_done_also_by_the_next_start() {
+    let data = tempfile::tempdir().unwrap();
+    let mut settings = Settings::new(data.path());
+    settings.ledger.checkpoint_interval = Duration::from_millis(2);
+    crate::create(&settings).unwrap();
+    let open = || {
+        let mut trail = Trail::open(&settings).unwrap();
+        let pipeline = trail.pipeline().heartbeat(Duration::ZERO).build().unwrap();
+        (trail, Arc::new(pipeline))
+    };
+    let (trail, pipeline) = open();
+    let view = trail.view();
+    insert(&view, ALICE, &[1]);
+    let mut approval = Approval::new(of_alice("17"), 1_000);
+    approval.is_ready = true;
+    view.personal().keep_approval(&approval).unwrap();
+    // Nothing can be recorded any more.
+    pipeline.close().await;
+    let operation = Operation {
+        pipeline: &pipeline,
+        view: &view,
+    };
+    let mut retries = Retries::begin(view.personal()).await;
+    retries.step(operation).await;
+    assert_eq!(view.personal().repeated_erasures(), ["17"]);
+    assert_eq!(present(&view, [1]), [1]);
+    drop(view);
+    trail.shutdown(&pipeline, Duration::from_secs(10)).await;
+
+    let (trail, pipeline) = open();
+    let view = trail.view();
+    let operation = Operation {
+        pipeline: &pipeline,
+        view: &view,
+    };
+    let mut retries = Retries::begin(view.personal()).await;
+    retries.step(operation).await;
+    assert_eq!(present(&view, [1]), Vec::<u128>::new());
+    assert!(view.personal().repeated_erasures().is_empty());
+    assert!(view.personal().approvals().is_empty());
+    assert_eq!(
+        labels(&on_record(&view)),
+        ["admin_erased", "admin_erasure_completed"]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -7,7 +7,8 @@
 //! ```
 //!
 //! Each file is sealed with the vault's key, because requests contain names. A request that runs
-//! when the server ends has no answer. Repeating it is harmless.
+//! when the server ends has no answer. The command notices the end (`serving.rs`). Repeating the
+//! request is harmless.
 
 use std::{
     fs,
@@ -29,9 +30,11 @@ use tokio::sync::Notify;
 
 use super::{
     Personal,
+    approved::Retries,
     ask::{ErasureReport, ErasureRequest, HoldOn, HoldReport},
     erase::{Operation, erase},
     hold::{hold, lift},
+    serving::{Serving, Watched},
 };
 use crate::{Error, Settings, TrailView};
 
@@ -129,6 +132,7 @@ impl Asked {
         };
         let file = write(&personal, &directory, self)?;
         let [running, answer] = [RUNNING, ANSWER].map(|end| file.with_extension(end));
+        let mut server = Watched::new(&directory);
         let clock = SystemClock::new();
         let until = clock.monotonic().saturating_add(PATIENCE);
         let mut is_taken = false;
@@ -139,7 +143,10 @@ impl Asked {
                 return answered;
             }
             is_taken = is_taken || running.exists();
-            if is_taken && !running.exists() && !answer.exists() {
+            // A server that ended may have answered before.
+            let has_ended = server.has_ended() || (is_taken && !running.exists());
+            if has_ended && !answer.exists() {
+                let _ = fs::remove_file(&file);
                 bail!(
                     "the server ended before it was done: run the command again, which is harmless"
                 );
@@ -170,6 +177,8 @@ pub(crate) async fn serve(pipeline: Arc<AuditPipeline>, view: TrailView) {
         tracing::error!("erasures that wait cannot be run: {error:#}");
     }
     let arrivals = Arrivals::of(view.personal());
+    let _serving = begin_serving(view.personal()).await;
+    let mut retries = Retries::begin(view.personal()).await;
     // A request may have come before its directory was watched.
     serve_some(&pipeline, &view).await;
     let mut others = tokio::time::interval(OTHERS);
@@ -179,6 +188,7 @@ pub(crate) async fn serve(pipeline: Arc<AuditPipeline>, view: TrailView) {
         tokio::select! {
             () = arrivals.next() => serve_some(&pipeline, &view).await,
             _ = others.tick() => {
+                retries.step(operation).await;
                 let now = (view.handle.durable_entries(), view.erasures_passed());
                 // An idle server has nothing to list and nothing to complete.
                 if seen.replace(now) == Some(now) {
@@ -199,6 +209,19 @@ pub(crate) async fn serve(pipeline: Arc<AuditPipeline>, view: TrailView) {
                 }
             }
         }
+    }
+}
+
+/// Lets commands see that a server takes their requests, for as long as this is kept.
+async fn begin_serving(personal: &Personal) -> Option<Serving> {
+    let directory = personal.directory()?;
+    let serving = tokio::task::spawn_blocking(move || Serving::begin(&directory));
+    let failed = |error: &dyn std::fmt::Display| {
+        tracing::warn!("commands cannot see whether this server still runs: {error}");
+    };
+    match serving.await {
+        Ok(serving) => serving.inspect_err(|error| failed(error)).ok(),
+        Err(_) => None,
     }
 }
 
@@ -328,7 +351,7 @@ fn take(personal: &Personal) -> Vec<Taken> {
 }
 
 /// The files with this ending, sorted.
-fn files(personal: &Personal, end: &str) -> io::Result<Vec<PathBuf>> {
+pub(super) fn files(personal: &Personal, end: &str) -> io::Result<Vec<PathBuf>> {
     let Some(directory) = personal.directory() else {
         return Ok(Vec::new());
     };
@@ -360,7 +383,11 @@ fn write(personal: &Personal, directory: &Path, asked: &Asked) -> anyhow::Result
 }
 
 /// Writes a sealed file, whole or not at all, for its owner alone.
-fn write_to(personal: &Personal, file: &Path, what: &impl Serialize) -> anyhow::Result<()> {
+pub(super) fn write_to(
+    personal: &Personal,
+    file: &Path,
+    what: &impl Serialize,
+) -> anyhow::Result<()> {
     let plain = serde_json::to_vec(what)?;
     let sealed = personal.with(|vault| vault.seal_message(&plain))?;
     anyhow::ensure!(
@@ -374,7 +401,7 @@ fn write_to(personal: &Personal, file: &Path, what: &impl Serialize) -> anyhow::
     Ok(())
 }
 
-fn read<T: DeserializeOwned>(personal: &Personal, file: &Path) -> anyhow::Result<T> {
+pub(super) fn read<T: DeserializeOwned>(personal: &Personal, file: &Path) -> anyhow::Result<T> {
     let mut sealed = Vec::new();
     fs::File::open(file)?
         .take(MAX_BYTES)

@@ -6,7 +6,7 @@ use livetrail_audit::{AuditAction, AuditRecord};
 use livetrail_clock::ManualClock;
 use livetrail_ledger::{Fault, FaultPlan, FaultStore, Op};
 use livetrail_record::{EntryContext, Opening, Uuid, encode_entry};
-use livetrail_vault::{Query, Selection, Subject};
+use livetrail_vault::{NewRow, Query, RowKind, Selection, Subject};
 
 use super::*;
 
@@ -84,6 +84,48 @@ fn request(selection: Selection) -> Request {
         id: "17".to_owned(),
         selection,
     }
+}
+
+/// A waiting caller has its turn between the parts of an erasure.
+#[test]
+fn the_vault_is_not_held_from_the_beginning_to_the_end_of_an_erasure() {
+    let (personal, _) = memory();
+    let rows = livetrail_vault::PART_ROWS as u128 + 1;
+    let row = NewRow {
+        session: session(0),
+        kind: RowKind::Session,
+        app: "live",
+        time_ms: NOW_MS,
+        principal: None,
+        peer: None,
+        user_agent: None,
+        stream: None,
+        owner: None,
+        opening: b"{}",
+    };
+    let new = sessions(0..rows)
+        .into_iter()
+        .map(|session| NewRow { session, ..row });
+    let new: Vec<NewRow<'_>> = new.collect();
+    personal.with(|vault| vault.insert(&new)).unwrap();
+    let (is_ready, ready) = sync_channel(0);
+    let other = Arc::clone(&personal);
+    let watch = std::thread::spawn(move || {
+        is_ready.send(()).unwrap();
+        loop {
+            let (is_erasing, is_over) = other
+                .with(|vault| Ok((vault.is_erasing(), vault.is_erased(&session(0))?)))
+                .unwrap();
+            if is_erasing || is_over {
+                return is_erasing;
+            }
+        }
+    });
+    ready.recv().unwrap();
+    let request = request(Selection::Sessions(sessions(0..rows)));
+    let done = personal.erase(&request, &mut |_| Ok(())).unwrap();
+    assert_eq!(u128::from(done.erased), rows);
+    assert!(watch.join().unwrap(), "it was held all the time");
 }
 
 #[test]

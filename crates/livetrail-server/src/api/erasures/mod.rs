@@ -24,7 +24,7 @@ use super::{
     trail::blocking,
 };
 use crate::operator::{Caller, erasure_approved};
-pub(super) use approvals::Approvals;
+pub(super) use approvals::{Approvals, Now};
 use approvals::{Approved, Refused};
 use states::{ACTIONS, ErasureState, states};
 
@@ -126,7 +126,8 @@ fn network_of(text: &str) -> Option<(IpAddr, u8)> {
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct ErasureAnswer {
     request: String,
-    /// `waits_for_approval`, `held`, `erased` or `completed`; `counted` of a dry run.
+    /// `waits_for_approval`, `approved`, `held`, `erased` or `completed`; `counted` of a dry run.
+    /// `approved`: it failed after its last approval, and is repeated until it is done.
     #[schema(example = "completed")]
     state: &'static str,
     /// Openings that were erased; of a dry run, that would be.
@@ -145,7 +146,10 @@ impl ErasureAnswer {
     fn waits(request: String, approvals_missing: usize) -> Self {
         Self {
             request,
-            state: "waits_for_approval",
+            state: match approvals_missing {
+                0 => "approved",
+                _ => "waits_for_approval",
+            },
             erased: 0,
             held: 0,
             holds: Vec::new(),
@@ -174,7 +178,7 @@ impl From<ErasureReport> for ErasureAnswer {
 }
 
 /// Erases openings on request, on record. With `api.erasure_approvals` above 1 the request waits
-/// for approvals of other tokens, for a day at most, and no longer than the server runs.
+/// for approvals of other tokens, for a day at most, also over a restart.
 #[utoipa::path(
     post,
     path = "/api/v1/erasures",
@@ -205,11 +209,13 @@ pub(super) async fn create(
     if is_dry {
         return Ok((StatusCode::OK, Json(count(&state, request).await?)));
     }
-    let now = state.inner.engine.clock().monotonic();
     let caller = caller(&state, operator, peer, &headers);
-    let record = |request: &ErasureRequest| agreed(&state, request, caller);
-    let approved = state.inner.approvals.ask(request, now, record);
-    go_on(&state, approved).await
+    let needs_approval = state.inner.approvals.are_needed();
+    let approved = with_approvals(&state, move |state, now| {
+        let record = |request: &ErasureRequest| agreed(state, request, caller);
+        state.inner.approvals.ask(request, now, record)
+    });
+    go_on(&state, approved.await, needs_approval).await
 }
 
 /// Approves a request of another token. The last approval that it needs erases.
@@ -222,7 +228,7 @@ pub(super) async fn create(
     params(("request" = String, Path, description = "The number of the request.")),
     responses(
         (status = 200, description = "It is erased, as far as no hold keeps it.", body = ErasureAnswer),
-        (status = 202, description = "It waits for further approvals.", body = ErasureAnswer),
+        (status = 202, description = "It waits for further approvals; or it failed after its last one, and is repeated until it is done.", body = ErasureAnswer),
         (status = 404, description = "No request with this number waits for approval.", body = Problem),
         (status = 409, description = "This token has asked for it, or has approved it.", body = Problem),
         (status = 503, description = "The trail or the vault cannot do it now.", body = Problem),
@@ -236,12 +242,27 @@ pub(super) async fn approve(
     Asked(Nothing {}): Asked<Nothing>,
     headers: HeaderMap,
 ) -> Result<(StatusCode, Json<ErasureAnswer>), ApiError> {
-    let now = state.inner.engine.clock().monotonic();
     let by = operator.name.clone().unwrap_or_default();
     let caller = caller(&state, operator, peer, &headers);
-    let record = |request: &ErasureRequest| agreed(&state, request, caller);
-    let approved = state.inner.approvals.approve(&request, &by, now, record);
-    go_on(&state, approved).await
+    let approved = with_approvals(&state, move |state, now| {
+        let record = |request: &ErasureRequest| agreed(state, request, caller);
+        state.inner.approvals.approve(&request, &by, now, record)
+    });
+    go_on(&state, approved.await, true).await
+}
+
+/// Asks for approvals, or gives one, where it may wait for the vault.
+async fn with_approvals(
+    state: &ApiState,
+    act: impl FnOnce(&ApiState, Now) -> Result<Approved, Refused> + Send + 'static,
+) -> Result<Approved, Refused> {
+    let state = state.clone();
+    let acting = tokio::task::spawn_blocking(move || {
+        let now = Now::of(state.inner.engine.clock().as_ref());
+        act(&state, now)
+    });
+    let ended = "it was not kept".to_owned();
+    acting.await.unwrap_or(Err(Refused::NotKept(ended)))
 }
 
 /// The requests that the trail has something about.
@@ -284,7 +305,8 @@ pub(super) async fn list(
         let selects = selects(&shown.request.whose);
         (shown.request.id, (selects, shown.missing))
     });
-    let erasures = states(&records, &waiting.collect());
+    let repeated = state.inner.trail.personal().repeated_erasures();
+    let erasures = states(&records, &waiting.collect(), &repeated);
     Ok(Json(Erasures { erasures }))
 }
 
@@ -305,10 +327,12 @@ fn agreed(state: &ApiState, request: &ErasureRequest, caller: Caller) -> Result<
     })
 }
 
-/// Runs a request that has its approvals.
+/// Runs a request that has its approvals. If it needed any and fails, it is repeated until it is
+/// done.
 async fn go_on(
     state: &ApiState,
     approved: Result<Approved, Refused>,
+    needs_approval: bool,
 ) -> Result<(StatusCode, Json<ErasureAnswer>), ApiError> {
     let request = match approved? {
         Approved::Ready(request) => request,
@@ -317,12 +341,28 @@ async fn go_on(
             return Ok((StatusCode::ACCEPTED, Json(answer)));
         }
     };
+    let id = request.id.clone();
     let (pipeline, trail) = (state.inner.pipeline.clone(), state.inner.trail.clone());
     // It goes on when the caller does not wait for it.
-    let running = tokio::spawn(async move { erase(&pipeline, &trail, &request).await });
+    let running = tokio::spawn(async move {
+        let done = erase(&pipeline, &trail, &request).await;
+        if needs_approval {
+            match &done {
+                Ok(_) => trail.personal().forget_approval(&request.id),
+                Err(_) => trail.personal().repeat_erasure(request),
+            }
+        }
+        done
+    });
     match running.await {
         Ok(Ok(report)) => Ok((StatusCode::OK, Json(report.into()))),
-        Ok(Err(error)) => Err(ApiError::of_operation(&error)),
+        Ok(Err(error)) => {
+            let failed = ApiError::of_operation(&error);
+            if !needs_approval {
+                return Err(failed);
+            }
+            Ok((StatusCode::ACCEPTED, Json(ErasureAnswer::waits(id, 0))))
+        }
         Err(_) => Err(ApiError::NotDone("it was not done".to_owned())),
     }
 }
@@ -373,6 +413,7 @@ impl From<Refused> for ApiError {
             Refused::Unknown => Self::NoSuchErasure,
             Refused::SameToken => Self::SameToken,
             Refused::NotRecorded => Self::NotRecorded,
+            Refused::NotKept(why) => Self::NotDone(why),
         }
     }
 }

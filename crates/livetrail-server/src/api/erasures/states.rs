@@ -20,9 +20,9 @@ pub(super) const ACTIONS: [AuditAction; 4] = [
 pub(super) struct ErasureState {
     /// Its number.
     request: String,
-    /// `waits_for_approval`; `forgotten` when it waited for too long, or the server was restarted:
-    /// ask again; `held` when a hold keeps some of it; `erased` when a sink has openings and has
-    /// not erased them yet; `completed`.
+    /// `waits_for_approval`; `forgotten` when it waited for a day: ask again; `approved` when it
+    /// failed after its last approval, and is repeated until it is done; `held` when a hold keeps
+    /// some of it; `erased` when a sink has openings and has not erased them yet; `completed`.
     #[schema(example = "completed")]
     state: &'static str,
     /// The legal basis.
@@ -44,10 +44,12 @@ pub(super) struct ErasureState {
 }
 
 /// The requests that records are about, the one with the newest record first. `waiting` are those
-/// that wait for approval, with what each selects and how many approvals it lacks.
+/// that wait for approval, with what each selects and how many approvals it lacks. `repeated` are
+/// those that failed after their last approval.
 pub(super) fn states(
     records: &[AuditRecord],
     waiting: &BTreeMap<String, (String, usize)>,
+    repeated: &[String],
 ) -> Vec<ErasureState> {
     let mut states: BTreeMap<String, ErasureState> = BTreeMap::new();
     for record in records {
@@ -73,6 +75,11 @@ pub(super) fn states(
             state.state = "waits_for_approval";
             state.selects = Some(selects.clone());
             state.approvals_missing = *missing;
+        }
+    }
+    for request in repeated {
+        if let Some(state) = states.get_mut(request) {
+            state.state = "approved";
         }
     }
     let mut states: Vec<_> = states.into_values().collect();
@@ -142,15 +149,17 @@ mod tests {
             record(AuditAction::AdminErasureApproved, "3", 6),
             record(AuditAction::AdminErasureApproved, "4", 7),
             record(AuditAction::AdminErased, "5", 8),
+            record(AuditAction::AdminErasureApproved, "6", 9),
             // What expires.
             AuditRecord::new(AuditAction::AdminErased, "").with_count(9),
         ];
         let waiting = BTreeMap::from([("4".to_owned(), ("one session".to_owned(), 1))]);
-        let found: Vec<_> = states(&records, &waiting)
+        let found: Vec<_> = states(&records, &waiting, &["6".to_owned()])
             .into_iter()
             .map(|state| (state.request, state.state, state.erased, state.holds.len()))
             .collect();
         let wanted = [
+            ("6", "approved", 0, 0),
             ("5", "erased", 0, 0),
             ("4", "waits_for_approval", 0, 0),
             ("3", "forgotten", 0, 0),
