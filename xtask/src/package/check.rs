@@ -112,8 +112,9 @@ impl Installation {
         let mut command = Command::new("dpkg");
         // There is no shell in that root, and no other package.
         command.args(["--force-script-chrootless", "--force-depends"]);
-        command.arg("--root").arg(&self.root).args(action).args(deb);
-        command.arg("--log=/dev/null");
+        // What follows an action is a package.
+        command.arg("--log=/dev/null").arg("--root").arg(&self.root);
+        command.args(action).args(deb);
         command
     }
 

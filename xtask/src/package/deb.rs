@@ -7,6 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
+use super::Build;
 use crate::process::read;
 
 /// Files of `packaging/`: where they are, where they go, their mode.
@@ -59,6 +60,8 @@ const SCRIPTS: [&str; 3] = ["postinst", "prerm", "postrm"];
 pub(super) struct Deb {
     tree: PathBuf,
     out: PathBuf,
+    /// How `dpkg-deb` compresses: well, or in a short time.
+    compression: [&'static str; 2],
     pub(super) version: String,
     control: Vec<(&'static str, String)>,
     /// When the sources were committed, in seconds since 1970: the times of all files.
@@ -70,6 +73,7 @@ impl Deb {
     pub(super) fn stage(
         root: &Path,
         out: &Path,
+        build: Build,
         programs: &[PathBuf],
         pages: &Path,
         sbom: &str,
@@ -137,6 +141,10 @@ impl Deb {
             version: text("version")?,
             tree,
             out: out.to_owned(),
+            compression: match build {
+                Build::Distribution => ["-Zxz", "-z6"],
+                Build::Development => ["-Zgzip", "-z1"],
+            },
             control,
             epoch: epoch.map_or_else(|_| "0".to_owned(), |epoch| epoch.trim().to_owned()),
         })
@@ -188,7 +196,9 @@ impl Deb {
             .join(format!("livetrail_{version}_{architecture}.deb"));
         read(
             Command::new("dpkg-deb")
-                .args(["--root-owner-group", "-Zxz", "-z1", "--build"])
+                .arg("--root-owner-group")
+                .args(self.compression)
+                .arg("--build")
                 .arg(&self.tree)
                 .arg(&deb)
                 .env("SOURCE_DATE_EPOCH", &self.epoch),

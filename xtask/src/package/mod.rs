@@ -132,7 +132,7 @@ pub(crate) fn make(
     let metadata = sbom::metadata(root)?;
     let sbom = sbom::of(&metadata, &fs::read_to_string(root.join("Cargo.lock"))?)?;
     fs::write(out.join("livetrail.cdx.json"), &sbom)?;
-    let tree = Deb::stage(root, &out, &programs, &pages, &sbom)?;
+    let tree = Deb::stage(root, &out, build, &programs, &pages, &sbom)?;
     let version = tree.version.clone();
     let deb = tree.build(&version)?;
     fs::remove_dir_all(&pages)?;
