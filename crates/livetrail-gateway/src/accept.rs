@@ -5,11 +5,13 @@ use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
 use livetrail_egress::{EgressConfig, Format};
 use livetrail_engine::{ClientAddress, log};
 use tokio::{
-    net::{TcpListener, ToSocketAddrs},
+    net::{TcpListener, TcpStream, ToSocketAddrs},
     task::JoinSet,
     time::timeout,
 };
 
+#[cfg(feature = "tls")]
+use crate::tls::TlsAcceptor;
 use crate::{
     connections::{ConnectionLimits, Connections, Opened},
     deny::DenyRules,
@@ -27,6 +29,8 @@ pub struct Acceptor {
     listener: Listener,
     local_addr: SocketAddr,
     stats: GatewayStats,
+    #[cfg(feature = "tls")]
+    tls: Option<TlsAcceptor>,
 }
 
 /// A connection that may be served. Nagle's algorithm is off.
@@ -37,6 +41,8 @@ pub struct Incoming {
     pub stream: Transport,
     /// The client's [`canonical`](crate::canonical) address, and how it is known.
     pub client: ClientAddress,
+    /// The name in the client's verified certificate, if it has shown one: a URI or a DNS name.
+    pub certificate: Option<Arc<str>>,
     /// How the connection is counted. A gateway without a reserve gets slots only.
     pub opened: Opened,
     /// Completes when the gateway stops. The connection must then end.
@@ -87,6 +93,8 @@ impl Acceptor {
             local_addr: socket.local_addr()?,
             listener: Listener::new(name, socket),
             stats: GatewayStats::new(Connections::new(name, limits)),
+            #[cfg(feature = "tls")]
+            tls: None,
         })
     }
 
@@ -94,6 +102,15 @@ impl Acceptor {
     #[must_use]
     pub fn deny(mut self, rules: DenyRules) -> Self {
         self.listener = self.listener.deny(rules);
+        self
+    }
+
+    /// Speaks TLS on all connections. Each one is encrypted before it is served.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn tls(mut self, tls: TlsAcceptor) -> Self {
+        self.stats.tls = Some(tls.counts.clone());
+        self.tls = Some(tls);
         self
     }
 
@@ -164,6 +181,10 @@ impl Acceptor {
             let number = connections.stats().accepted;
             let (connections, serve) = (connections.clone(), serve.clone());
             let stop = stopping.clone();
+            let security = Security {
+                #[cfg(feature = "tls")]
+                tls: self.tls.clone(),
+            };
             tasks.spawn(async move {
                 let Some(opened) = opened.turn().await else {
                     tracing::debug!(
@@ -173,8 +194,20 @@ impl Acceptor {
                     );
                     return;
                 };
+                let secured = tokio::select! {
+                    secured = security.secure(stream) => secured,
+                    () = stop.clone().wait() => return,
+                };
+                let (stream, certificate) = match secured {
+                    Ok(secured) => secured,
+                    Err(error) => {
+                        tracing::debug!(gateway, peer = log::personal(peer), %error, "the TLS handshake failed");
+                        return;
+                    }
+                };
                 let incoming = Incoming {
-                    stream: Transport::Plain(stream),
+                    stream,
+                    certificate,
                     client: ClientAddress::of_socket(peer),
                     opened,
                     stop,
@@ -197,5 +230,27 @@ impl Acceptor {
             );
             tasks.shutdown().await;
         }
+    }
+}
+
+/// The encryption of a listener's connections.
+struct Security {
+    #[cfg(feature = "tls")]
+    tls: Option<TlsAcceptor>,
+}
+
+impl Security {
+    /// Encrypts a connection if its listener does so. Returns the name in the client's certificate.
+    #[cfg_attr(
+        not(feature = "tls"),
+        expect(clippy::unused_async, reason = "no handshake")
+    )]
+    async fn secure(&self, stream: TcpStream) -> io::Result<(Transport, Option<Arc<str>>)> {
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &self.tls {
+            let accepted = tls.accept(stream).await?;
+            return Ok((accepted.transport, accepted.certificate.map(Into::into)));
+        }
+        Ok((Transport::plain(stream), None))
     }
 }

@@ -3,15 +3,14 @@
 use std::{
     future::poll_fn,
     io,
-    net::Shutdown,
     task::{Context, Poll},
     time::Duration,
 };
 
-use socket2::SockRef;
+use bytes::BytesMut;
 use tokio::{net::TcpStream, time::timeout};
 
-use crate::accept::Closed;
+use crate::{accept::Closed, transport::Transport};
 
 /// The client's input is read and discarded meanwhile, this many bytes at a time.
 const SINK_BYTES: usize = 512;
@@ -31,18 +30,18 @@ const MAX_LINGER_BYTES: usize = 4 << 20;
 /// # Panics
 /// Outside of a tokio runtime with time.
 pub async fn say_goodbye<'a>(
-    stream: &TcpStream,
+    stream: &mut Transport,
     last: impl IntoIterator<Item = &'a [u8]>,
     linger: Duration,
 ) -> Closed {
     let goodbye = async {
         for bytes in last {
-            write_all(stream, bytes).await?;
+            stream.write_all(bytes).await?;
         }
-        // Others may hold the socket for a moment, so dropping it would close nothing.
-        SockRef::from(stream).shutdown(Shutdown::Write)?;
+        stream.close().await?;
         let mut left = MAX_LINGER_BYTES;
-        poll_fn(|cx| poll_closed(stream, cx, &mut left)).await
+        // Nothing that comes now is of interest, so it need not be decrypted.
+        poll_fn(|cx| poll_closed(stream.raw(), cx, &mut left)).await
     };
     match timeout(linger, goodbye).await {
         // A client that cannot be reached reads nothing more.
@@ -52,12 +51,25 @@ pub async fn say_goodbye<'a>(
 }
 
 /// Ready when the client has closed its side, or cannot be reached. Its input is discarded.
-pub fn poll_gone(stream: &TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-    let mut any = usize::MAX;
-    poll_closed(stream, cx, &mut any)
+pub fn poll_gone(stream: &mut Transport, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    if !stream.is_encrypted() {
+        let mut any = usize::MAX;
+        return poll_closed(stream.raw(), cx, &mut any);
+    }
+    // Messages between the data may ask for an answer, or say that the client is done.
+    while stream.poll_readable(cx).is_ready() {
+        let mut sink = BytesMut::new();
+        match stream.try_read_buf(&mut sink) {
+            Ok(0) => return Poll::Ready(Ok(())),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Poll::Ready(Err(error)),
+        }
+    }
+    Poll::Pending
 }
 
-/// As [`poll_gone`], for a client that may send at most `left` bytes.
+/// Ready when the client has closed its side, cannot be reached, or has sent `left` bytes.
 fn poll_closed(stream: &TcpStream, cx: &mut Context<'_>, left: &mut usize) -> Poll<io::Result<()>> {
     let mut sink = [0; SINK_BYTES];
     while stream.poll_read_ready(cx).is_ready() {
@@ -74,18 +86,6 @@ fn poll_closed(stream: &TcpStream, cx: &mut Context<'_>, left: &mut usize) -> Po
     Poll::Pending
 }
 
-async fn write_all(stream: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
-    while !bytes.is_empty() {
-        stream.writable().await?;
-        match stream.try_write(bytes) {
-            Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use tokio::{
@@ -95,21 +95,21 @@ mod tests {
 
     use super::*;
 
-    async fn pair() -> (TcpStream, TcpStream) {
+    async fn pair() -> (TcpStream, Transport) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap());
         let (client, server) = tokio::join!(client, listener.accept());
-        (client.unwrap(), server.unwrap().0)
+        (client.unwrap(), Transport::plain(server.unwrap().0))
     }
 
     #[tokio::test]
     async fn a_client_that_still_sends_reads_every_last_byte() {
-        let (mut client, server) = pair().await;
+        let (mut client, mut server) = pair().await;
         client.write_all(&[1; 64 << 10]).await.unwrap();
         let last = vec![2; 32 << 10];
         let goodbye = tokio::spawn(async move {
             let parts = [&last[..], &b"bye"[..]];
-            say_goodbye(&server, parts, Duration::from_secs(10)).await
+            say_goodbye(&mut server, parts, Duration::from_secs(10)).await
         });
         let mut heard = Vec::new();
         client.read_to_end(&mut heard).await.unwrap();
@@ -120,13 +120,13 @@ mod tests {
 
     #[tokio::test]
     async fn a_client_that_stays_is_cut_and_one_that_sends_on_as_well() {
-        let (_silent, server) = pair().await;
+        let (_silent, mut server) = pair().await;
         let linger = Duration::from_millis(50);
-        assert_eq!(say_goodbye(&server, [], linger).await, Closed::Cut);
+        assert_eq!(say_goodbye(&mut server, [], linger).await, Closed::Cut);
 
-        let (mut busy, server) = pair().await;
+        let (mut busy, mut server) = pair().await;
         let sends = tokio::spawn(async move { while busy.write_all(&[0; 4096]).await.is_ok() {} });
-        let goodbye = say_goodbye(&server, [], Duration::from_secs(30));
+        let goodbye = say_goodbye(&mut server, [], Duration::from_secs(30));
         let closed = timeout(Duration::from_secs(20), goodbye).await;
         assert!(closed.is_ok(), "4 MiB are the end of it");
         drop(server);

@@ -46,6 +46,8 @@ mod query;
 mod reserve;
 mod stats;
 mod stop;
+#[cfg(feature = "tls")]
+mod tls;
 mod transport;
 mod viewers;
 
@@ -61,5 +63,7 @@ pub use query::{
 pub use reserve::Reserved;
 pub use stats::{GatewayCounts, GatewayStats};
 pub use stop::Stop;
+#[cfg(feature = "tls")]
+pub use tls::{TlsAcceptor, connect_tls};
 pub use transport::Transport;
 pub use viewers::{ConnectedViewer, LeftViewer, ViewerEnd, Viewers};

@@ -13,6 +13,8 @@ pub struct GatewayStats {
     pub(crate) connections: Connections,
     /// Set when the threads that send to viewers start.
     pub(crate) io_uring: Arc<OnceLock<IoUringUse>>,
+    #[cfg(feature = "tls")]
+    pub(crate) tls: Option<Arc<crate::tls::TlsCounts>>,
 }
 
 /// Counts of one gateway since its start.
@@ -33,15 +35,22 @@ pub struct GatewayCounts {
     pub cut: u64,
     /// Threads that write to viewers with io_uring; 0 before the first viewer.
     pub io_uring_threads: usize,
+    /// TLS handshakes that were completed; `None` for a listener without TLS.
+    pub handshakes: Option<u64>,
+    /// TLS handshakes that failed, were given up by the client, or took too long.
+    pub failed_handshakes: Option<u64>,
 }
 
 impl std::ops::AddAssign for GatewayCounts {
     fn add_assign(&mut self, other: Self) {
         self.open = self.open.saturating_add(other.open);
-        self.reserved = match (self.reserved, other.reserved) {
+        let sum = |one: Option<u64>, more: Option<u64>| match (one, more) {
             (Some(one), Some(more)) => Some(one.saturating_add(more)),
             (one, more) => one.or(more),
         };
+        self.reserved = sum(self.reserved, other.reserved);
+        self.handshakes = sum(self.handshakes, other.handshakes);
+        self.failed_handshakes = sum(self.failed_handshakes, other.failed_handshakes);
         self.accepted = self.accepted.saturating_add(other.accepted);
         self.refused = self.refused.saturating_add(other.refused);
         self.cut = self.cut.saturating_add(other.cut);
@@ -54,6 +63,8 @@ impl GatewayStats {
         Self {
             connections,
             io_uring: Arc::default(),
+            #[cfg(feature = "tls")]
+            tls: None,
         }
     }
 
@@ -67,6 +78,7 @@ impl GatewayStats {
     #[must_use]
     pub fn counts(&self) -> GatewayCounts {
         let of = self.connections.stats();
+        let (handshakes, failed_handshakes) = self.handshakes();
         GatewayCounts {
             open: of.open,
             reserved: self.connections.has_reserve().then_some(of.reserved),
@@ -74,7 +86,25 @@ impl GatewayStats {
             refused: of.refused(),
             cut: of.cut,
             io_uring_threads: self.io_uring.get().map_or(0, IoUringUse::threads),
+            handshakes,
+            failed_handshakes,
         }
+    }
+
+    /// Completed and failed handshakes.
+    #[cfg(feature = "tls")]
+    fn handshakes(&self) -> (Option<u64>, Option<u64>) {
+        use std::sync::atomic::Ordering::Relaxed;
+        let counts = self.tls.as_ref();
+        (
+            counts.map(|counts| counts.completed.load(Relaxed)),
+            counts.map(|counts| counts.failed.load(Relaxed)),
+        )
+    }
+
+    #[cfg(not(feature = "tls"))]
+    fn handshakes(&self) -> (Option<u64>, Option<u64>) {
+        (None, None)
     }
 }
 
@@ -97,6 +127,8 @@ mod tests {
                 "refused": 0,
                 "cut": 0,
                 "io_uring_threads": 0,
+                "handshakes": null,
+                "failed_handshakes": null,
             })
         );
     }

@@ -12,10 +12,9 @@ use std::{
 use bytes::Bytes;
 use livetrail_egress::{Egress, EgressConfig, Format, IoUringUse, ViewerHandle};
 use livetrail_engine::{EndSignal, Playback, Reason};
-use tokio::{
-    net::TcpStream,
-    time::{Sleep, sleep},
-};
+use tokio::time::{Sleep, sleep};
+
+use crate::transport::Transport;
 
 /// The sender for the viewers of one gateway: threads that start with the first viewer.
 pub struct Viewers<F: Format> {
@@ -107,7 +106,7 @@ impl<F: Format> Viewers<F> {
     pub async fn connect(
         &self,
         playback: Playback,
-        stream: Arc<TcpStream>,
+        stream: &mut Transport,
         first: Bytes,
         variant: F::Variant,
         write_stall_timeout: Duration,
@@ -117,7 +116,10 @@ impl<F: Format> Viewers<F> {
             playback.end(Reason::InternalError);
             return Err(signal.reason().unwrap_or(Reason::InternalError));
         };
-        let Some(handle) = egress.attach(playback, stream, first, variant).await else {
+        let Some(handle) = egress
+            .attach(playback, stream.take_output(), first, variant)
+            .await
+        else {
             return Err(signal.reason().unwrap_or(Reason::LimitReached));
         };
         let ended = signal.clone();
@@ -184,12 +186,14 @@ impl<F: Format> ConnectedViewer<F> {
         self.handle.is_full()
     }
 
-    /// Takes the socket back from the threads. The session goes on, unless it has ended.
+    /// Takes the socket back from the threads, for the transport that was connected. The session
+    /// goes on, unless it has ended.
     ///
     /// This is not cancel safe: if the future is dropped after its first poll, the session and the
     /// unwritten bytes may be lost. Needs no runtime.
-    pub async fn leave(self) -> LeftViewer {
+    pub async fn leave(self, stream: &mut Transport) -> LeftViewer {
         let left = self.handle.detach().await;
+        stream.put_back(left.cipher);
         let playback = match left.playback {
             Some(playback) => Ok(playback),
             None => Err(self.signal.wait().await),

@@ -1,10 +1,10 @@
 //! A client: publishes a stream to a server, or plays one from it.
 
-use std::{io, time::Duration};
+use std::{future::poll_fn, io, time::Duration};
 
 use livetrail_egress::Unsent as _;
 use livetrail_engine::{MediaFrame, Role};
-use livetrail_gateway::clock;
+use livetrail_gateway::{Transport, clock};
 use tokio::{
     net::TcpStream,
     time::{Instant, sleep_until, timeout},
@@ -50,6 +50,8 @@ impl Default for ClientConfig {
 #[derive(Debug, Clone, Default)]
 pub struct RtmpClient {
     config: ClientConfig,
+    #[cfg(feature = "tls")]
+    tls: Option<livetrail_tls::ClientTls>,
 }
 
 impl RtmpClient {
@@ -62,7 +64,18 @@ impl RtmpClient {
     /// A client with the given limits.
     #[must_use]
     pub fn with_config(config: ClientConfig) -> Self {
-        Self { config }
+        Self {
+            config,
+            ..Self::default()
+        }
+    }
+
+    /// With TLS, which addresses that begin with `rtmps://` need.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn tls(mut self, tls: livetrail_tls::ClientTls) -> Self {
+        self.tls = Some(tls);
+        self
     }
 
     /// Connects, and asks to publish. Returns once the server has agreed.
@@ -96,9 +109,8 @@ impl RtmpClient {
     }
 
     async fn start(&self, url: &RtmpUrl, role: Role) -> Result<Connection> {
-        let connecting = TcpStream::connect((url.host.as_str(), url.port));
+        let connecting = self.connect(url);
         let stream = limited("to connect", self.config.connect_timeout, connecting).await??;
-        stream.set_nodelay(true)?;
         let seed = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), url.port);
         let mut connection = Connection {
             session: ClientSession::new(url.clone(), role, self.config.chunks, seed),
@@ -113,6 +125,19 @@ impl RtmpClient {
         )
         .await??;
         Ok(connection)
+    }
+
+    async fn connect(&self, url: &RtmpUrl) -> Result<Transport> {
+        let stream = TcpStream::connect((url.host.as_str(), url.port)).await?;
+        stream.set_nodelay(true)?;
+        if !url.tls {
+            return Ok(Transport::plain(stream));
+        }
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &self.tls {
+            return Ok(livetrail_gateway::connect_tls(tls, &url.host, stream).await?);
+        }
+        Err(Error::NoTls)
     }
 }
 
@@ -153,11 +178,12 @@ impl RtmpPublisher {
         let mut due = std::pin::pin!(sleep_until(at));
         loop {
             self.connection.exchange()?;
-            let unsent = !self.connection.outbox.is_empty();
+            let unsent = self.connection.has_output();
+            let stream = &self.connection.stream;
             tokio::select! {
                 () = &mut due => return Ok(()),
-                ready = self.connection.stream.readable() => ready?,
-                ready = self.connection.stream.writable(), if unsent => ready?,
+                () = poll_fn(|cx| stream.poll_readable(cx)) => {}
+                () = poll_fn(|cx| stream.poll_writable(cx)), if unsent => {}
             }
         }
     }
@@ -242,7 +268,7 @@ impl Pacer {
 
 #[derive(Debug)]
 struct Connection {
-    stream: TcpStream,
+    stream: Transport,
     session: ClientSession,
     outbox: Outbox,
     write_timeout: Duration,
@@ -268,14 +294,15 @@ impl Connection {
     /// Waits until bytes can be read, and writes meanwhile.
     async fn wait(&mut self) -> Result<()> {
         loop {
-            self.outbox.try_write(&self.stream)?;
+            self.stream.try_write(&mut self.outbox)?;
             if self.read()? {
                 return Ok(());
             }
-            let unsent = !self.outbox.is_empty();
+            let unsent = self.has_output();
+            let stream = &self.stream;
             tokio::select! {
-                ready = self.stream.readable() => ready?,
-                ready = self.stream.writable(), if unsent => ready?,
+                () = poll_fn(|cx| stream.poll_readable(cx)) => {}
+                () = poll_fn(|cx| stream.poll_writable(cx)), if unsent => {}
             }
         }
     }
@@ -292,17 +319,21 @@ impl Connection {
                 break;
             }
         }
-        self.outbox.try_write(&self.stream)?;
+        self.stream.try_write(&mut self.outbox)?;
         Ok(())
+    }
+
+    fn has_output(&self) -> bool {
+        !self.outbox.is_empty() || self.stream.is_pending()
     }
 
     async fn write_some(&mut self) -> Result<()> {
         limited(
             "the server to read its input",
             self.write_timeout,
-            self.stream.writable(),
+            poll_fn(|cx| self.stream.poll_writable(cx)),
         )
-        .await??;
+        .await?;
         self.exchange()
     }
 
@@ -330,23 +361,24 @@ impl Connection {
     async fn close(&mut self) -> Result<()> {
         self.session.close();
         self.outbox.push_bytes(self.session.take_output());
-        while !self.outbox.is_empty() {
+        while self.has_output() {
             limited(
                 "the server to read its input",
                 self.write_timeout,
-                self.stream.writable(),
+                poll_fn(|cx| self.stream.poll_writable(cx)),
             )
-            .await??;
-            self.outbox.try_write(&self.stream)?;
+            .await?;
+            self.stream.try_write(&mut self.outbox)?;
         }
-        tokio::io::AsyncWriteExt::shutdown(&mut self.stream).await?;
+        self.stream.close().await?;
         // Closing with unread input would make the system discard bytes that the server has not
         // read yet.
         let drained = async {
             let mut sink = vec![0; READ_BYTES];
             loop {
-                self.stream.readable().await?;
-                match self.stream.try_read(&mut sink) {
+                let socket = self.stream.socket();
+                socket.readable().await?;
+                match socket.try_read(&mut sink) {
                     Ok(0) => return Ok(()),
                     Ok(_) => {}
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}

@@ -105,6 +105,9 @@ pub enum Error {
         /// The timeout.
         limit: Duration,
     },
+    /// The address needs TLS, and the client has none.
+    #[error("the address begins with rtmps://, and this client has no TLS")]
+    NoTls,
     /// The peer closed the connection.
     #[error("the peer closed the connection")]
     Closed,

@@ -57,5 +57,5 @@ pub use error::{Error, Result};
 #[doc(hidden)]
 pub use fuzz::{fuzz_chunk, fuzz_handshake, fuzz_session};
 pub use listen::RtmpServer;
-pub use target::{DEFAULT_PORT, RtmpUrl};
+pub use target::{DEFAULT_PORT, DEFAULT_TLS_PORT, RtmpUrl};
 pub use wire::RtmpWire;

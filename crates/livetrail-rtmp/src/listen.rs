@@ -83,6 +83,14 @@ impl RtmpServer {
         self
     }
 
+    /// Speaks RTMPS: TLS on all connections.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn tls(mut self, tls: livetrail_gateway::TlsAcceptor) -> Self {
+        self.acceptor = self.acceptor.tls(tls);
+        self
+    }
+
     /// The listening address, with the port that the system chose for port 0.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {

@@ -23,7 +23,6 @@ use livetrail_gateway::{
 };
 use tokio::{
     io::Interest,
-    net::TcpStream,
     time::{Instant, Sleep, sleep, sleep_until, timeout},
 };
 use tracing::{debug, field::display, info, warn};
@@ -70,7 +69,7 @@ pub(crate) struct Host {
 /// Serves one connection until it ends. Each of its sessions ends exactly once, with its reason.
 pub(crate) async fn serve(incoming: Incoming, host: Host, seed: u64) -> Closed {
     let Incoming {
-        stream: Transport::Plain(stream),
+        stream,
         client,
         opened,
         stop,
@@ -91,7 +90,7 @@ pub(crate) async fn serve(incoming: Incoming, host: Host, seed: u64) -> Closed {
         skipped: Skipped::default(),
         slot,
         progress: clock::now(),
-        stream: Arc::new(stream),
+        stream,
         peer: client.peer,
         client,
         host,
@@ -103,7 +102,7 @@ pub(crate) async fn serve(incoming: Incoming, host: Host, seed: u64) -> Closed {
 }
 
 struct Connection {
-    stream: Arc<TcpStream>,
+    stream: Transport,
     /// The client's address, for the log.
     peer: SocketAddr,
     client: ClientAddress,
@@ -175,13 +174,13 @@ impl Media {
     }
 
     /// Ends the session. Returns the pending output of a player.
-    async fn end(self, reason: Reason, detail: &str) -> Bytes {
+    async fn end(self, stream: &mut Transport, reason: Reason, detail: &str) -> Bytes {
         match self {
             Self::None => {}
             Self::Publish(publication, _) => publication.end_with(reason, detail),
             Self::Paused(playback, _) => playback.end_with(reason, detail),
             Self::Play(viewer) => {
-                let left = viewer.leave().await;
+                let left = viewer.leave(stream).await;
                 if let Ok(playback) = left.playback {
                     playback.end_with(reason, detail);
                 }
@@ -271,15 +270,17 @@ impl Connection {
 
     /// Writes as much as the socket accepts.
     fn write(&mut self) -> Result<(), End> {
-        if self.outbox.is_empty()
-            || self
-                .outbox
-                .try_write(&self.stream)
-                .map_err(|e| End::Peer(e.into()))?
-        {
+        let is_idle = !self.has_output();
+        let written = self.stream.try_write(&mut self.outbox);
+        if written.map_err(|e| End::Peer(e.into()))? || is_idle {
             self.progress = clock::now();
         }
         Ok(())
+    }
+
+    /// Whether output waits for the socket. While a player is with the egress, there is none here.
+    fn has_output(&self) -> bool {
+        !self.outbox.is_empty() || self.stream.is_pending()
     }
 
     async fn say(&mut self, bytes: Bytes) {
@@ -319,7 +320,9 @@ impl Connection {
             ServerEvent::Finished => {
                 let media = std::mem::replace(&mut self.media, Media::None);
                 let detail = self.left_out();
-                let rest = media.end(Reason::ClientClosed, &detail).await;
+                let rest = media
+                    .end(&mut self.stream, Reason::ClientClosed, &detail)
+                    .await;
                 self.outbox.push_bytes(rest);
                 self.current = None;
                 if !self.slot.idle() {
@@ -448,7 +451,7 @@ impl Connection {
             viewers, config, ..
         } = &self.host;
         let stall = config.write_stall_timeout;
-        let viewer = viewers.connect(playback, self.stream.clone(), first, accepts, stall);
+        let viewer = viewers.connect(playback, &mut self.stream, first, accepts, stall);
         self.media = Media::Play(Box::new(viewer.await.map_err(End::Server)?));
         Ok(())
     }
@@ -461,7 +464,7 @@ impl Connection {
                     playback,
                     unwritten,
                     ..
-                } = viewer.leave().await;
+                } = viewer.leave(&mut self.stream).await;
                 self.outbox.push_bytes(unwritten);
                 let playback = playback.map_err(End::Server)?;
                 playback.pause();
@@ -508,13 +511,13 @@ impl Connection {
             if self.stop.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Err(End::Server(Reason::ServerShutdown)));
             }
-            while !self.outbox.is_empty() && self.stream.poll_write_ready(cx).is_ready() {
+            while self.has_output() && self.stream.poll_writable(cx).is_ready() {
                 if let Err(end) = self.write() {
                     return Poll::Ready(Err(end));
                 }
             }
             while self.protocol.input().len() < MAX_EARLY_BYTES
-                && self.stream.poll_read_ready(cx).is_ready()
+                && self.stream.poll_readable(cx).is_ready()
             {
                 if let Err(error) = self.read() {
                     return Poll::Ready(Err(End::Peer(error)));
@@ -533,7 +536,7 @@ impl Connection {
 
     /// Whether the client has closed its side although unread bytes are pending.
     fn has_closed(&self, cx: &mut Context<'_>) -> bool {
-        let ready = std::pin::pin!(self.stream.ready(Interest::READABLE));
+        let ready = std::pin::pin!(self.stream.socket().ready(Interest::READABLE));
         match ready.poll(cx) {
             Poll::Ready(Ok(ready)) => ready.is_read_closed(),
             Poll::Ready(Err(_)) => true,
@@ -572,10 +575,10 @@ impl Connection {
             }
         }
         // The next read or write reports the error that the socket reports here.
-        if !self.outbox.is_empty() && self.stream.poll_write_ready(cx).is_ready() {
+        if self.has_output() && self.stream.poll_writable(cx).is_ready() {
             return Poll::Ready(Wake::Writable);
         }
-        if !unsaid && self.stream.poll_read_ready(cx).is_ready() {
+        if !unsaid && self.stream.poll_readable(cx).is_ready() {
             return Poll::Ready(Wake::Readable);
         }
         self.timer.as_mut().poll(cx).map(|()| Wake::Timer)
@@ -627,7 +630,7 @@ impl Connection {
         }
         let now = clock::now();
         // A viewer has its own check, and its outbox here is empty.
-        let takes = self.outbox.is_empty();
+        let takes = !self.has_output();
         let since = if takes { now } else { self.progress };
         self.progress = since;
         let due = since.checked_add(self.host.config.write_stall_timeout);
@@ -654,13 +657,15 @@ impl Connection {
         let skipped = self.left_out();
         match end {
             End::Refused => {
-                let rest = media.end(Reason::ClientClosed, &skipped).await;
+                let rest = media
+                    .end(&mut self.stream, Reason::ClientClosed, &skipped)
+                    .await;
                 self.outbox.push_bytes(rest);
             }
             End::Server(reason) => {
                 let session = self.current.as_ref().map(|(session, _)| display(session));
                 debug!(peer = log::personal(self.peer), session, %reason, "ended by the server");
-                let rest = media.end(reason.clone(), &skipped).await;
+                let rest = media.end(&mut self.stream, reason.clone(), &skipped).await;
                 self.outbox.push_bytes(rest);
                 let mut status = Status::ended(role, &reason);
                 if reason == Reason::Idle && !skipped.is_empty() {
@@ -669,7 +674,9 @@ impl Connection {
                 self.protocol.end(&status);
             }
             End::Peer(Error::Closed) => {
-                media.end(Reason::ClientClosed, &skipped).await;
+                media
+                    .end(&mut self.stream, Reason::ClientClosed, &skipped)
+                    .await;
                 return Closed::Whole;
             }
             End::Peer(error) => {
@@ -679,7 +686,7 @@ impl Connection {
                     _ => error.reason(),
                 };
                 self.log_failure(&reason, &cause);
-                let rest = media.end(reason.clone(), &cause).await;
+                let rest = media.end(&mut self.stream, reason.clone(), &cause).await;
                 if matches!(error, Error::Io(_)) {
                     return Closed::Whole;
                 }
@@ -691,7 +698,7 @@ impl Connection {
         self.outbox.push_bytes(self.protocol.take_output());
         // The session has ended, whatever happens from here on; only the last words may be lost.
         let last = self.outbox.into_bytes();
-        say_goodbye(&self.stream, [&last[..]], self.host.config.linger).await
+        say_goodbye(&mut self.stream, [&last[..]], self.host.config.linger).await
     }
 
     /// Logs a session that ended with an error. A connection that never had a session is only debug

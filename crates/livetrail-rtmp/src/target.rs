@@ -9,16 +9,21 @@ use crate::error::{Error, Result};
 
 /// RTMP's registered port.
 pub const DEFAULT_PORT: u16 = 1935;
+/// The port of RTMPS that clients use.
+pub const DEFAULT_TLS_PORT: u16 = 443;
 
-/// An address: `rtmp://host[:port]/app/stream[?token=…]`. Its output omits the token.
+/// An address: `rtmp://host[:port]/app/stream[?token=…]`, or with `rtmps://` for TLS. Its output
+/// omits the token.
 ///
 /// The application is the first part of the path, as on the server; the stream is the rest.
 #[derive(Clone)]
 pub struct RtmpUrl {
     /// Host name or address, without brackets.
     pub host: String,
-    /// The port; 1935 unless given.
+    /// The port; 1935 unless given, and 443 with TLS.
     pub port: u16,
+    /// Whether the connection is encrypted: `rtmps://`.
+    pub tls: bool,
     /// The application.
     pub app: String,
     /// The stream, without its query.
@@ -38,9 +43,11 @@ impl RtmpUrl {
             url: path.to_owned(),
             detail,
         };
-        let rest = path
-            .strip_prefix("rtmp://")
-            .ok_or_else(|| wrong("it must begin with rtmp://"))?;
+        let (tls, rest) = match (path.strip_prefix("rtmp://"), path.strip_prefix("rtmps://")) {
+            (Some(rest), _) => (false, rest),
+            (None, Some(rest)) => (true, rest),
+            (None, None) => return Err(wrong("it must begin with rtmp:// or rtmps://")),
+        };
         if rest.chars().any(|c| c.is_control() || c.is_whitespace()) {
             return Err(wrong("it has white space or control characters"));
         }
@@ -60,7 +67,8 @@ impl RtmpUrl {
         }
         Ok(Self {
             host: host.to_owned(),
-            port,
+            port: port.unwrap_or(if tls { DEFAULT_TLS_PORT } else { DEFAULT_PORT }),
+            tls,
             app: app.to_owned(),
             stream: stream.to_owned(),
             query: query.map(Secret::new),
@@ -76,7 +84,7 @@ impl RtmpUrl {
 
     /// The `tcUrl` of `connect`.
     pub(crate) fn tc_url(&self) -> String {
-        format!("rtmp://{}/{}", self.authority(), self.app)
+        format!("{}://{}/{}", self.scheme(), self.authority(), self.app)
     }
 
     /// The stream name for `publish` and `play`. It includes the query, because servers look for a
@@ -88,13 +96,22 @@ impl RtmpUrl {
         }
     }
 
+    fn scheme(&self) -> &'static str {
+        if self.tls { "rtmps" } else { "rtmp" }
+    }
+
     fn authority(&self) -> String {
         let host = if self.host.contains(':') {
             format!("[{}]", self.host)
         } else {
             self.host.clone()
         };
-        if self.port == DEFAULT_PORT {
+        let default = if self.tls {
+            DEFAULT_TLS_PORT
+        } else {
+            DEFAULT_PORT
+        };
+        if self.port == default {
             host
         } else {
             format!("{host}:{}", self.port)
@@ -106,7 +123,8 @@ impl fmt::Display for RtmpUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "rtmp://{}/{}/{}",
+            "{}://{}/{}/{}",
+            self.scheme(),
             self.authority(),
             self.app,
             self.stream
@@ -133,17 +151,17 @@ impl std::str::FromStr for RtmpUrl {
     }
 }
 
-fn split_port(authority: &str) -> Option<(&str, u16)> {
+fn split_port(authority: &str) -> Option<(&str, Option<u16>)> {
     if let Some(rest) = authority.strip_prefix('[') {
         let (host, rest) = rest.split_once(']')?;
         return match rest.strip_prefix(':') {
-            Some(port) => Some((host, port.parse().ok()?)),
-            None => rest.is_empty().then_some((host, DEFAULT_PORT)),
+            Some(port) => Some((host, Some(port.parse().ok()?))),
+            None => rest.is_empty().then_some((host, None)),
         };
     }
     match authority.split_once(':') {
-        Some((host, port)) => Some((host, port.parse().ok()?)),
-        None => Some((authority, DEFAULT_PORT)),
+        Some((host, port)) => Some((host, Some(port.parse().ok()?))),
+        None => Some((authority, None)),
     }
 }
 

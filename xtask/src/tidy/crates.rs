@@ -115,6 +115,7 @@ const RULES: &[Rule] = &[
             "livetrail-engine",
             "livetrail-gateway",
             "livetrail-media",
+            "livetrail-tls",
         ],
         never_below: &["livetrail-audit", "livetrail-record"],
         words: "a gateway knows the engine, the egress and the containers; not audit, not another gateway",

@@ -16,7 +16,7 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use livetrail_engine::{Reason, SessionId, log};
-use livetrail_gateway::{Closed, Incoming, Opened, Reserved, Slot, Transport};
+use livetrail_gateway::{Closed, Incoming, Opened, Reserved, Slot};
 
 use super::{Shared, host, stalled::StallGuard, viewer};
 use crate::session::Link;
@@ -154,7 +154,7 @@ pub(super) async fn serve(shared: Arc<Shared>, incoming: Incoming) -> Closed {
                 slot.admitted();
             }
             let handover = link.take_handover();
-            let Transport::Plain(stream) = connection.into_parts().io.into_inner().into_inner();
+            let stream = connection.into_parts().io.into_inner().into_inner();
             let Some(handover) = handover else {
                 return Closed::Cut;
             };

@@ -96,6 +96,14 @@ impl HttpGateway {
         self
     }
 
+    /// Speaks HTTPS: TLS on all connections. Its protocol (ALPN) is `http/1.1`.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn tls(mut self, tls: livetrail_gateway::TlsAcceptor) -> Self {
+        self.acceptor = self.acceptor.tls(tls);
+        self
+    }
+
     /// The listening address, with the port that the system chose for port 0.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {

@@ -5,14 +5,12 @@ use std::{
     future::poll_fn,
     io,
     net::SocketAddr,
-    sync::Arc,
     task::{Context, Poll},
 };
 
 use bytes::Bytes;
 use livetrail_engine::{Playback, Reason, log};
-use livetrail_gateway::{Closed, ConnectedViewer, ViewerEnd, poll_gone, say_goodbye};
-use tokio::net::TcpStream;
+use livetrail_gateway::{Closed, ConnectedViewer, Transport, ViewerEnd, poll_gone, say_goodbye};
 
 use super::Shared;
 use crate::{
@@ -40,15 +38,14 @@ impl Over {
 /// Sends the stream until it ends. Cuts the connection if the end could not be reported otherwise.
 pub(super) async fn serve(
     shared: &Shared,
-    (stream, peer): (TcpStream, SocketAddr),
+    (mut stream, peer): (Transport, SocketAddr),
     handover: Handover,
 ) -> Closed {
     let Handover { playback, variant } = handover;
     let config = &shared.config;
-    let stream = Arc::new(stream);
     let viewer = shared.viewers.connect(
         playback,
-        stream.clone(),
+        &mut stream,
         Bytes::new(),
         variant,
         config.write_stall_timeout,
@@ -56,8 +53,8 @@ pub(super) async fn serve(
     let Ok(mut viewer) = viewer.await else {
         return Closed::Cut;
     };
-    let over = poll_fn(|cx| poll_over(&mut viewer, &stream, cx)).await;
-    let left = viewer.leave().await;
+    let over = poll_fn(|cx| poll_over(&mut viewer, &mut stream, cx)).await;
+    let left = viewer.leave(&mut stream).await;
     let over = match (over, left.failed) {
         (Over::Gone, Some(error)) => Over::writing_failed(&error),
         (over, _) => over,
@@ -70,7 +67,12 @@ pub(super) async fn serve(
                 Framing::Chunked => LAST_CHUNK,
                 Framing::Plain => &[],
             };
-            say_goodbye(&stream, [&left.unwritten[..], last_chunk], config.linger).await
+            say_goodbye(
+                &mut stream,
+                [&left.unwritten[..], last_chunk],
+                config.linger,
+            )
+            .await
         }
         // The client ended a session that was still alive.
         Over::Gone => Closed::Whole,
@@ -87,7 +89,7 @@ pub(super) async fn serve(
 
 fn poll_over(
     viewer: &mut ConnectedViewer<FlvWire>,
-    stream: &TcpStream,
+    stream: &mut Transport,
     cx: &mut Context<'_>,
 ) -> Poll<Over> {
     if let Poll::Ready(end) = viewer.poll_end(cx) {

@@ -13,11 +13,12 @@ pub(crate) enum PlayAddress {
     Http(HttpUrl),
 }
 
-/// `http://HOST[:PORT]/APP/STREAM.flv`.
+/// `http://HOST[:PORT]/APP/STREAM.flv`, or the same with `https://`.
 #[derive(Clone)]
 pub(crate) struct HttpUrl {
     pub(super) host: String,
     pub(super) port: u16,
+    tls: bool,
     /// The target of the request line, with the query.
     pub(super) target: String,
     /// The value of `Host`.
@@ -28,11 +29,11 @@ pub(crate) struct HttpUrl {
 impl PlayAddress {
     /// Parses an address. The server gets `token` instead of the token in the address.
     pub(crate) fn parse(url: &str, token: Option<&str>) -> anyhow::Result<Self> {
-        if url.starts_with("http://") {
+        if url.starts_with("http://") || url.starts_with("https://") {
             return Ok(Self::Http(HttpUrl::parse(url, token)?));
         }
-        if !url.starts_with("rtmp://") {
-            bail!("an address begins with rtmp:// or http://");
+        if !url.starts_with("rtmp://") && !url.starts_with("rtmps://") {
+            bail!("an address begins with rtmp://, rtmps://, http:// or https://");
         }
         let url = RtmpUrl::parse(url)?;
         Ok(Self::Rtmp(match token {
@@ -42,9 +43,20 @@ impl PlayAddress {
     }
 }
 
+impl PlayAddress {
+    /// Whether the connection is encrypted.
+    pub(crate) fn is_tls(&self) -> bool {
+        match self {
+            Self::Rtmp(url) => url.tls,
+            Self::Http(url) => url.tls,
+        }
+    }
+}
+
 impl HttpUrl {
     fn parse(url: &str, token: Option<&str>) -> anyhow::Result<Self> {
         let uri: Uri = url.parse().context("not an HTTP address")?;
+        let tls = uri.scheme_str() == Some("https");
         let host = uri
             .host()
             .filter(|host| !host.is_empty())
@@ -53,7 +65,8 @@ impl HttpUrl {
         let target = uri.path_and_query().map_or("/", |target| target.as_str());
         Ok(Self {
             host: host.trim_matches(['[', ']']).to_owned(),
-            port: uri.port_u16().unwrap_or(80),
+            port: uri.port_u16().unwrap_or(if tls { 443 } else { 80 }),
+            tls,
             target: target.to_owned(),
             authority: authority.rsplit('@').next().unwrap_or_default().to_owned(),
             token: token.map(str::to_owned),
@@ -76,7 +89,8 @@ impl fmt::Display for HttpUrl {
             Some((path, _)) => (path, "?…"),
             None => (self.target.as_str(), ""),
         };
-        write!(f, "http://{}{path}{query}", self.authority)
+        let scheme = if self.tls { "https" } else { "http" };
+        write!(f, "{scheme}://{}{path}{query}", self.authority)
     }
 }
 
@@ -95,6 +109,10 @@ mod tests {
         for (url, shown) in [
             ("rtmp://h/live/cam?token=hunter2", "rtmp://h/live/cam?…"),
             (
+                "https://h/live/cam.flv?token=hunter2",
+                "https://h/live/cam.flv?…",
+            ),
+            (
                 "http://h:8080/live/cam.flv?token=hunter2",
                 "http://h:8080/live/cam.flv?…",
             ),
@@ -107,7 +125,7 @@ mod tests {
             assert_eq!(address.to_string(), shown);
             assert!(!format!("{address:?}").contains("hunter2"));
         }
-        for wrong in ["https://h/a/b.flv", "h/a/b", "http://", "rtmp://h/live"] {
+        for wrong in ["httpss://h/a/b.flv", "h/a/b", "http://", "rtmp://h/live"] {
             assert!(PlayAddress::parse(wrong, None).is_err(), "{wrong}");
         }
     }

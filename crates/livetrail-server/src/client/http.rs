@@ -13,7 +13,9 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use livetrail_engine::MediaFrame;
+use livetrail_gateway::{Transport, connect_tls};
 use livetrail_media::{flv::Demuxer, tag::Intake};
+use livetrail_tls::ClientTls;
 use tokio::{net::TcpStream, task::JoinHandle, time::timeout};
 
 use super::{address::HttpUrl, refused::Refused};
@@ -34,9 +36,8 @@ pub(crate) struct HttpPlayer {
 
 impl HttpPlayer {
     /// Connects and sends the request.
-    pub(super) async fn start(url: &HttpUrl) -> anyhow::Result<Self> {
-        let address = (url.host.as_str(), url.port);
-        let stream = timeout(CONNECT_TIMEOUT, TcpStream::connect(address))
+    pub(super) async fn start(url: &HttpUrl, tls: Option<ClientTls>) -> anyhow::Result<Self> {
+        let stream = timeout(CONNECT_TIMEOUT, connect(url, tls))
             .await
             .context("connecting took too long")?
             .context("cannot connect")?;
@@ -92,6 +93,14 @@ impl HttpPlayer {
                 None => bail!("the stream ends inside a frame"),
             }
         }
+    }
+}
+
+async fn connect(url: &HttpUrl, tls: Option<ClientTls>) -> std::io::Result<Transport> {
+    let stream = TcpStream::connect((url.host.as_str(), url.port)).await?;
+    match tls {
+        Some(tls) => connect_tls(&tls, &url.host, stream).await,
+        None => Ok(Transport::plain(stream)),
     }
 }
 

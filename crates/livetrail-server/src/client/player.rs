@@ -2,6 +2,7 @@
 
 use livetrail_engine::MediaFrame;
 use livetrail_rtmp::{RtmpClient, RtmpPlayer};
+use livetrail_tls::ClientTls;
 
 use super::{PlayAddress, http::HttpPlayer, refused::refusal_of};
 
@@ -12,17 +13,24 @@ pub(crate) enum Player {
 }
 
 impl Player {
-    /// Connects and asks to play.
+    /// Connects and asks to play. An address of TLS needs `tls`.
     ///
     /// # Errors
     /// [`Refused`](super::Refused), or the error of the connection.
-    pub(crate) async fn start(address: &PlayAddress) -> anyhow::Result<Self> {
+    pub(crate) async fn start(
+        address: &PlayAddress,
+        tls: Option<ClientTls>,
+    ) -> anyhow::Result<Self> {
         match address {
             PlayAddress::Rtmp(url) => {
-                let player = RtmpClient::new().play(url).await.map_err(refusal_of)?;
+                let client = match tls {
+                    Some(tls) => RtmpClient::new().tls(tls),
+                    None => RtmpClient::new(),
+                };
+                let player = client.play(url).await.map_err(refusal_of)?;
                 Ok(Self::Rtmp(Box::new(player)))
             }
-            PlayAddress::Http(url) => Ok(Self::Http(Box::new(HttpPlayer::start(url).await?))),
+            PlayAddress::Http(url) => Ok(Self::Http(Box::new(HttpPlayer::start(url, tls).await?))),
         }
     }
 

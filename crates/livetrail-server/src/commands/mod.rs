@@ -7,13 +7,15 @@ pub(crate) mod serve;
 pub(crate) mod token;
 pub(crate) mod trail;
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use livetrail_tls::ClientTls;
+
 use crate::{
     client::Summary,
-    output::{complain, say},
+    output::{Failure, complain, say},
 };
 
 /// What a client shows to be admitted.
@@ -27,6 +29,24 @@ pub(crate) struct ClientToken {
         hide_env_values = true
     )]
     pub(crate) token: Option<String>,
+}
+
+/// Whom a client trusts.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ClientTrust {
+    /// For rtmps:// and https://: trust the authorities in this file (PEM), next to those of the
+    /// system.
+    #[arg(long, value_name = "FILE.pem", env = "LIVETRAIL_CA")]
+    pub(crate) ca: Option<PathBuf>,
+}
+
+impl ClientTrust {
+    /// The TLS of a client, if its address needs it.
+    pub(crate) fn tls(&self, is_needed: bool) -> Result<Option<ClientTls>, Failure> {
+        let ca = self.ca.as_deref();
+        let tls = is_needed.then(|| ClientTls::new(ca, &[])).transpose();
+        tls.map_err(Failure::unusable)
+    }
 }
 
 /// A progress bar on standard error if that is a terminal. Otherwise nothing is shown.

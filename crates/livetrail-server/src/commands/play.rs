@@ -7,15 +7,16 @@ use std::{
 };
 
 use anyhow::anyhow;
+use livetrail_tls::ClientTls;
 use tokio::time::{sleep, timeout};
 
-use super::{ClientToken, progress, runtime, show};
+use super::{ClientToken, ClientTrust, progress, runtime, show};
 use crate::{
     client::{Ended, FlvWriter, PlayAddress, Player, Tally},
     output::{Failure, Outcome},
 };
 
-/// Play a stream over RTMP or HTTP-FLV, and count or save the frames.
+/// Play a stream over RTMP(S) or HTTP(S)-FLV, and count or save the frames.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -28,11 +29,14 @@ pub(crate) struct Args {
     /// The stream to play.
     #[arg(
         value_name = "URL",
-        help = "rtmp://HOST[:PORT]/APPLICATION/STREAM or http://HOST[:PORT]/APPLICATION/STREAM.flv"
+        help = "rtmp://HOST[:PORT]/APPLICATION/STREAM or http://HOST[:PORT]/APPLICATION/STREAM.flv; \
+                rtmps:// and https:// with TLS"
     )]
     pub(crate) url: String,
     #[command(flatten)]
     pub(crate) token: ClientToken,
+    #[command(flatten)]
+    pub(crate) trust: ClientTrust,
     /// Stop after this many seconds. Without it, stop at the stream's end or at Ctrl-C.
     #[arg(long, value_name = "N", value_parser = seconds)]
     pub(crate) seconds: Option<Duration>,
@@ -55,8 +59,9 @@ fn seconds(text: &str) -> Result<Duration, String> {
 pub(crate) fn run(args: &Args) -> Outcome {
     let address =
         PlayAddress::parse(&args.url, args.token.token.as_deref()).map_err(Failure::unusable)?;
+    let tls = args.trust.tls(address.is_tls())?;
     let mut tally = Tally::new();
-    let played = runtime()?.block_on(play(args, &address, &mut tally));
+    let played = runtime()?.block_on(play(args, &address, tls, &mut tally));
     let ended = *played.as_ref().unwrap_or(&Ended::Failed);
     let summary = tally.summary(address.to_string(), ended);
     let began = played.is_ok() || summary.bytes > 0;
@@ -71,8 +76,13 @@ pub(crate) fn run(args: &Args) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn play(args: &Args, address: &PlayAddress, tally: &mut Tally) -> anyhow::Result<Ended> {
-    let mut player = Player::start(address).await?;
+async fn play(
+    args: &Args,
+    address: &PlayAddress,
+    tls: Option<ClientTls>,
+    tally: &mut Tally,
+) -> anyhow::Result<Ended> {
+    let mut player = Player::start(address, tls).await?;
     let mut file = match &args.output {
         Some(path) => Some(FlvWriter::create(path)?),
         None => None,

@@ -7,13 +7,13 @@ use livetrail_engine::{MediaFrame, MediaKind};
 use livetrail_rtmp::{Pacer, RtmpClient, RtmpPublisher, RtmpUrl};
 use tokio::time::timeout;
 
-use super::{ClientToken, progress, runtime, show};
+use super::{ClientToken, ClientTrust, progress, runtime, show};
 use crate::{
     client::{Ended, FlvReader, Tally, refusal_of},
     output::{Failure, Outcome},
 };
 
-/// Publish an FLV file to a server over RTMP, in real time.
+/// Publish an FLV file to a server over RTMP or RTMPS, in real time.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -29,11 +29,13 @@ pub(crate) struct Args {
     /// The stream to publish to.
     #[arg(
         value_name = "URL",
-        help = "rtmp://HOST[:PORT]/APPLICATION/STREAM[?token=SECRET]"
+        help = "rtmp://HOST[:PORT]/APPLICATION/STREAM[?token=SECRET]; rtmps:// with TLS"
     )]
     pub(crate) url: String,
     #[command(flatten)]
     pub(crate) token: ClientToken,
+    #[command(flatten)]
+    pub(crate) trust: ClientTrust,
     /// Send as fast as the server reads, instead of in real time.
     #[arg(long)]
     pub(crate) fast: bool,
@@ -62,8 +64,12 @@ pub(crate) fn run(args: &Args) -> Outcome {
     FlvReader::open(&args.file)
         .and_then(|mut file| file.next())
         .map_err(|error| Failure::unusable(error.context(args.file.display().to_string())))?;
+    let client = match args.trust.tls(url.tls)? {
+        Some(tls) => RtmpClient::new().tls(tls),
+        None => RtmpClient::new(),
+    };
     let mut tally = Tally::new();
-    let published = runtime()?.block_on(publish(args, &url, &mut tally));
+    let published = runtime()?.block_on(publish(args, &client, &url, &mut tally));
     let ended = *published.as_ref().unwrap_or(&Ended::Failed);
     let summary = tally.summary(url.to_string(), ended);
     if published.is_ok() || summary.bytes > 0 {
@@ -75,8 +81,13 @@ pub(crate) fn run(args: &Args) -> Outcome {
     }
 }
 
-async fn publish(args: &Args, url: &RtmpUrl, tally: &mut Tally) -> anyhow::Result<Ended> {
-    let publisher = RtmpClient::new().publish(url).await.map_err(refusal_of)?;
+async fn publish(
+    args: &Args,
+    client: &RtmpClient,
+    url: &RtmpUrl,
+    tally: &mut Tally,
+) -> anyhow::Result<Ended> {
+    let publisher = client.publish(url).await.map_err(refusal_of)?;
     let size = std::fs::metadata(&args.file).map_or(0, |metadata| metadata.len());
     let bar = progress(Some(size), "{elapsed_precise} [{bar:30}] {msg}");
     let mut sender = Sender {

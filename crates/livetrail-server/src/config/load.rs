@@ -81,7 +81,7 @@ pub(crate) fn variables() -> impl Iterator<Item = (String, String)> {
 
 /// Variables that the command line or [`Overrides::from_environment`] reads. [`load`] does not read
 /// them.
-const KNOWN_VARIABLES: [&str; 10] = [
+const KNOWN_VARIABLES: [&str; 11] = [
     "LIVETRAIL_CONFIG",
     "LIVETRAIL_DATA",
     "LIVETRAIL_RTMP",
@@ -90,6 +90,7 @@ const KNOWN_VARIABLES: [&str; 10] = [
     "LIVETRAIL_LOG_FORMAT",
     "LIVETRAIL_API_TOKEN",
     "LIVETRAIL_POSTGRES_ADMIN_URL",
+    "LIVETRAIL_CA",
     "LIVETRAIL_TOKEN",
     "LIVETRAIL_TOKEN_KEY",
 ];

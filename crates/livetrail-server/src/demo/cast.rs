@@ -62,7 +62,9 @@ pub(super) async fn play(
 ) -> anyhow::Result<JoinHandle<anyhow::Result<Played>>> {
     let address = PlayAddress::parse(&url, Some(&key))?;
     let context = format!("playing {address}");
-    let mut player = Player::start(&address).await.context(context.clone())?;
+    let mut player = Player::start(&address, None)
+        .await
+        .context(context.clone())?;
     Ok(tokio::spawn(async move {
         let mut frames = Vec::new();
         while let Some(frame) = player.next().await.context(context.clone())? {
@@ -84,7 +86,7 @@ pub(super) async fn refused_publisher(url: &str, key: &str) -> anyhow::Result<St
 
 /// Tries to play with a wrong key. Returns how the server refused that.
 pub(super) async fn refused_viewer(url: &str, key: &str) -> anyhow::Result<String> {
-    match Player::start(&PlayAddress::parse(url, Some(key))?).await {
+    match Player::start(&PlayAddress::parse(url, Some(key))?, None).await {
         Ok(_) => bail!("a viewer with a wrong key was let in"),
         Err(error) => refusal(error),
     }
