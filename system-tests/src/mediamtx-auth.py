@@ -7,6 +7,7 @@ one no. A client without credentials gets 401, so that it may ask for them.
 
 import http.server
 import json
+import socketserver
 import sys
 
 FIELDS = {"user", "password", "token", "ip", "action", "path", "protocol", "id", "query"}
@@ -45,5 +46,12 @@ class Service(http.server.BaseHTTPRequestHandler):
         pass
 
 
+class Server(socketserver.ThreadingTCPServer):
+    """Unlike http.server's, it asks no name server for its own name."""
+
+    allow_reuse_address = True
+    daemon_threads = True
+
+
 host, port = sys.argv[1].rsplit(":", 1)
-http.server.ThreadingHTTPServer((host, int(port)), Service).serve_forever()
+Server((host, int(port)), Service).serve_forever()
