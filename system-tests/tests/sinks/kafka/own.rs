@@ -5,8 +5,11 @@ use std::time::Duration;
 
 use livetrail_replica::conformance::{Place as _, TestLog, run_case};
 use livetrail_replica::{ErrorClass, Gap, ReplicaSink};
-use livetrail_sinks::kafka::{KafkaSink, read_back};
-use livetrail_verify::{Directory, Options, Policy, Report, Verdict, keys_in, verify};
+use livetrail_sinks::kafka::{KafkaSink, read_back, read_back_all};
+use livetrail_verify::{
+    Directory, FleetOptions, FleetTrail, KeyFile, Options, Policy, Report, Verdict, keys_in,
+    verify, verify_fleet,
+};
 use rdkafka::config::ClientConfig;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
@@ -291,6 +294,46 @@ fn an_auditor_reads_the_topic_back_and_finds_what_was_changed() {
         assert_eq!(read.size, 40);
         let report = audit(dir.path(), &small);
         assert_eq!(report.verdict, Verdict::NotSound, "{report}");
+    });
+}
+
+/// Several servers write to one topic: all their logs are read back, and checked with their keys.
+#[test]
+fn the_logs_of_several_servers_are_read_back_and_each_has_its_key() {
+    run_case(async {
+        let topic = Topic::fresh().await;
+        let logs = [
+            TestLog::with("example.com/a", 300),
+            TestLog::with("example.com/b", 70),
+        ];
+        let mut keys = KeyFile::default();
+        for log in &logs {
+            let all = log.range(0, usize::try_from(log.size()).unwrap());
+            sink(&topic.address()).append(&all).await.unwrap();
+            for key in log.reader().verifier_keys() {
+                keys.read(&key.to_string()).unwrap();
+            }
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let target = target(&topic.address());
+        let copies = block_in_place(|| read_back_all(&target, dir.path())).unwrap();
+        let trails = copies.iter().map(|copy| {
+            assert_eq!(copy.copied.as_ref().unwrap().damage, None);
+            FleetTrail::new(&*copy.origin, || Ok(Directory::new(&copy.directory)))
+        });
+        let fleet = FleetOptions {
+            keys,
+            silent_after_ms: 3_600_000,
+        };
+        let options = Options {
+            boot_records: false,
+            ..Options::default()
+        };
+        let report = verify_fleet("copies", trails.collect(), &fleet, &options, &mut |_, _| {});
+        let report = report.unwrap();
+        assert_eq!(report.verdict, Verdict::Sound, "{report}");
+        let entries: Vec<_> = report.trails.iter().map(|one| one.entries).collect();
+        assert_eq!(entries, [Some(300), Some(70)], "{report}");
     });
 }
 

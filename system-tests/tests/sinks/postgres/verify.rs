@@ -55,6 +55,17 @@ async fn a_sound_table_is_sound_and_each_change_is_found_and_named() {
     table.direct().append(&log.range(0, 700)).await.unwrap();
     table.direct().append(&log.range(700, 800)).await.unwrap();
     tokio::task::block_in_place(|| assert_sound(&table.server, &log));
+    let other = TestLog::with("example.com/b", 3);
+    table.direct().append(&other.range(0, 3)).await.unwrap();
+    let url = table.server.url();
+    let origins = |most| {
+        std::thread::scope(|scope| {
+            let asked = scope.spawn(|| PostgresTrail::origins(&url, None, most).unwrap());
+            asked.join().expect("the verifier does not panic")
+        })
+    };
+    assert_eq!(origins(9), [ORIGIN, other.origin()]);
+    assert_eq!(origins(1), [ORIGIN]);
     let swap = "UPDATE livetrail.records a SET entry = b.entry, leaf = b.leaf FROM livetrail.records b \
         WHERE a.index IN (10, 11) AND b.index = 21 - a.index";
     let keep = "CREATE TABLE kept AS SELECT * FROM livetrail.records; CREATE TABLE notes AS SELECT * FROM livetrail.checkpoints; \
