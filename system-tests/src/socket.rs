@@ -1,6 +1,6 @@
 //! Sockets for clients that misbehave.
 
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 
 use rustix::net::{AddressFamily, SocketType, sockopt};
 
@@ -23,4 +23,15 @@ pub fn connect_narrow(to: SocketAddr, bytes: usize) -> TcpStream {
         Ok(socket) => TcpStream::from(socket),
         Err(error) => panic!("{to}: {error}"),
     }
+}
+
+/// Connects from this address.
+///
+/// # Errors
+/// The connection is refused.
+pub fn connect_from(from: Ipv4Addr, to: SocketAddr) -> std::io::Result<TcpStream> {
+    let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None)?;
+    rustix::net::bind(&socket, &SocketAddr::from((from, 0)))?;
+    rustix::net::connect(&socket, &to)?;
+    Ok(TcpStream::from(socket))
 }

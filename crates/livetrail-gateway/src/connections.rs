@@ -28,6 +28,9 @@ const TURN_TIMEOUT: Duration = Duration::from_secs(1);
 /// This many connections may wait for a turn, per connection without a session that an address may
 /// have.
 const WAITING_PER_TURN: usize = 8;
+/// The names of the limits, as they are configured.
+const MAX_CONNECTIONS: &str = "max_connections";
+const MAX_PER_ADDRESS: &str = "max_connections_per_ip";
 /// Interval between two warnings about connections that were turned away.
 const WARNING_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -122,9 +125,23 @@ pub enum Opened {
 pub struct Slot {
     connections: Connections,
     peer: SocketAddr,
+    /// `None` for a connection of a trusted proxy, which is not a client's own.
+    of_address: Option<OfAddress>,
+}
+
+/// Counts a connection, or a request, for its address.
+#[derive(Debug)]
+struct OfAddress {
+    connections: Connections,
     group: AddressGroup,
     turns: Arc<Semaphore>,
     turn: Turn,
+}
+
+/// Counts a request that came through a proxy for the address of its client, until it is dropped.
+#[derive(Debug)]
+pub struct AddressTurn {
+    _of_address: OfAddress,
 }
 
 #[derive(Debug)]
@@ -187,15 +204,81 @@ impl Connections {
     /// Counts an accepted connection. `None` if it must be closed at once.
     #[must_use]
     pub fn open(&self, peer: SocketAddr) -> Option<Opened> {
-        let inner = &self.0;
-        let limits = &inner.limits;
-        let group = AddressGroup::from(peer.ip());
         let mut by_address = self.by_address();
-        if inner.open.load(Relaxed) >= limits.max_connections {
+        if self.is_full() {
             drop(by_address);
-            return self.reserve(peer, &inner.over_total, "max_connections");
+            return self.reserve(peer, &self.0.over_total, MAX_CONNECTIONS);
         }
-        let turns = match limits.max_connections_per_ip {
+        let Some(of_address) = self.count(&mut by_address, peer) else {
+            drop(by_address);
+            return self.reserve(peer, &self.0.over_address, MAX_PER_ADDRESS);
+        };
+        if matches!(of_address.turn, Turn::Taken { .. }) {
+            self.0.accepted.fetch_add(1, Relaxed);
+        }
+        Some(self.slot(peer, Some(of_address)))
+    }
+
+    /// Counts a connection that a trusted proxy uses for any clients: it has no limit per address.
+    /// `None` if it must be closed at once.
+    pub(crate) fn open_for_proxy(&self, proxy: SocketAddr) -> Option<Opened> {
+        let by_address = self.by_address();
+        if self.is_full() {
+            drop(by_address);
+            return self.reserve(proxy, &self.0.over_total, MAX_CONNECTIONS);
+        }
+        self.0.accepted.fetch_add(1, Relaxed);
+        Some(self.slot(proxy, None))
+    }
+
+    /// Waits until a request counts for the address of its client, for at most a second. `None` if
+    /// the address has too many.
+    pub(crate) async fn turn_of(&self, client: SocketAddr) -> Option<AddressTurn> {
+        let counted = self.count(&mut self.by_address(), client);
+        if let Some(mut of_address) = counted
+            && of_address.turn().await
+        {
+            return Some(AddressTurn {
+                _of_address: of_address,
+            });
+        }
+        self.0.over_address.fetch_add(1, Relaxed);
+        self.warn(client, MAX_PER_ADDRESS);
+        None
+    }
+
+    /// Counts a connection that is closed before it has a slot, because too many wait for one.
+    pub(crate) fn turn_away(&self, peer: SocketAddr) {
+        self.0.over_total.fetch_add(1, Relaxed);
+        self.warn(peer, MAX_CONNECTIONS);
+    }
+
+    pub(crate) fn limits(&self) -> &ConnectionLimits {
+        &self.0.limits
+    }
+
+    fn is_full(&self) -> bool {
+        self.0.open.load(Relaxed) >= self.0.limits.max_connections
+    }
+
+    /// `by_address` is locked, so that the last slot is given once.
+    fn slot(&self, peer: SocketAddr, of_address: Option<OfAddress>) -> Opened {
+        self.0.open.fetch_add(1, Relaxed);
+        Opened::Slot(Slot {
+            connections: self.clone(),
+            peer,
+            of_address,
+        })
+    }
+
+    /// Counts for an address. `None` if it has too many that wait.
+    fn count(
+        &self,
+        by_address: &mut HashMap<AddressGroup, Address>,
+        peer: SocketAddr,
+    ) -> Option<OfAddress> {
+        let group = AddressGroup::from(peer.ip());
+        let turns = match self.0.limits.max_connections_per_ip {
             0 => Semaphore::MAX_PERMITS,
             limit => limit.min(Semaphore::MAX_PERMITS),
         };
@@ -205,28 +288,20 @@ impl Connections {
             waiting: 0,
         });
         let turn = match address.turns.clone().try_acquire_owned() {
-            Ok(permit) => {
-                inner.accepted.fetch_add(1, Relaxed);
-                Turn::Taken { _permit: permit }
-            }
+            Ok(permit) => Turn::Taken { _permit: permit },
             Err(_) if address.waiting < turns.saturating_mul(WAITING_PER_TURN) => {
                 address.waiting = address.waiting.saturating_add(1);
                 Turn::Waiting
             }
-            Err(_) => {
-                drop(by_address);
-                return self.reserve(peer, &inner.over_address, "max_connections_per_ip");
-            }
+            Err(_) => return None,
         };
         address.connections = address.connections.saturating_add(1);
-        inner.open.fetch_add(1, Relaxed);
-        Some(Opened::Slot(Slot {
+        Some(OfAddress {
             connections: self.clone(),
-            peer,
             group,
             turns: address.turns.clone(),
             turn,
-        }))
+        })
     }
 
     fn reserve(&self, peer: SocketAddr, over: &AtomicU64, limit: &'static str) -> Option<Opened> {
@@ -304,47 +379,40 @@ impl Slot {
     /// # Panics
     /// Outside of a tokio runtime with time.
     pub async fn turn(&mut self) -> bool {
-        if matches!(self.turn, Turn::Taken { .. }) {
+        let Some(of_address) = &mut self.of_address else {
             return true;
+        };
+        let waited = !matches!(of_address.turn, Turn::Taken { .. });
+        let has_turn = of_address.turn().await;
+        if waited && has_turn {
+            self.connections.0.accepted.fetch_add(1, Relaxed);
         }
-        let turn = timeout(TURN_TIMEOUT, self.turns.clone().acquire_owned()).await;
-        self.stop_waiting();
-        match turn {
-            Ok(Ok(permit)) => {
-                self.connections.0.accepted.fetch_add(1, Relaxed);
-                self.turn = Turn::Taken { _permit: permit };
-                true
-            }
-            _ => false,
-        }
+        has_turn
     }
 
     /// Notes that its session was admitted: it no longer counts among the connections of its
     /// address without a session.
     pub fn admitted(&mut self) {
-        self.stop_waiting();
-        self.turn = Turn::None;
+        if let Some(of_address) = &mut self.of_address {
+            of_address.stop_waiting();
+            of_address.turn = Turn::None;
+        }
     }
 
     /// Notes that its session has ended and the connection continues: it counts again. False if its
     /// address has too many.
     #[must_use]
     pub fn idle(&mut self) -> bool {
-        if matches!(self.turn, Turn::Taken { .. }) {
+        let Some(of_address) = &mut self.of_address else {
+            return true;
+        };
+        if of_address.try_turn() {
             return true;
         }
-        match self.turns.clone().try_acquire_owned() {
-            Ok(permit) => {
-                self.turn = Turn::Taken { _permit: permit };
-                true
-            }
-            Err(_) => {
-                let connections = &self.connections;
-                connections.0.over_address.fetch_add(1, Relaxed);
-                connections.warn(self.peer, "max_connections_per_ip");
-                false
-            }
-        }
+        let connections = &self.connections;
+        connections.0.over_address.fetch_add(1, Relaxed);
+        connections.warn(self.peer, MAX_PER_ADDRESS);
+        false
     }
 
     /// Exchanges the slot for an entry in the reserve, if one is free; otherwise the connection
@@ -355,28 +423,64 @@ impl Slot {
         let peer = self.peer;
         drop(self);
         let over = &connections.0.over_address;
-        match connections.reserve(peer, over, "max_connections_per_ip") {
+        match connections.reserve(peer, over, MAX_PER_ADDRESS) {
             Some(Opened::Reserved(reserved)) => Some(reserved),
             _ => None,
-        }
-    }
-
-    fn stop_waiting(&mut self) {
-        if matches!(self.turn, Turn::Waiting) {
-            self.turn = Turn::None;
-            let connections = self.connections.clone();
-            if let Some(address) = connections.by_address().get_mut(&self.group) {
-                address.waiting = address.waiting.saturating_sub(1);
-            }
         }
     }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
+        self.connections.0.open.fetch_sub(1, Relaxed);
+    }
+}
+
+impl OfAddress {
+    /// Waits for its turn. False if the wait timed out.
+    async fn turn(&mut self) -> bool {
+        if matches!(self.turn, Turn::Taken { .. }) {
+            return true;
+        }
+        let turn = timeout(TURN_TIMEOUT, self.turns.clone().acquire_owned()).await;
+        self.stop_waiting();
+        match turn {
+            Ok(Ok(permit)) => {
+                self.turn = Turn::Taken { _permit: permit };
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Takes a turn if there is one.
+    fn try_turn(&mut self) -> bool {
+        if matches!(self.turn, Turn::Taken { .. }) {
+            return true;
+        }
+        match self.turns.clone().try_acquire_owned() {
+            Ok(permit) => {
+                self.turn = Turn::Taken { _permit: permit };
+                true
+            }
+            Err(_) => false,
+        }
+    }
+
+    fn stop_waiting(&mut self) {
+        if matches!(self.turn, Turn::Waiting) {
+            self.turn = Turn::None;
+            if let Some(address) = self.connections.by_address().get_mut(&self.group) {
+                address.waiting = address.waiting.saturating_sub(1);
+            }
+        }
+    }
+}
+
+impl Drop for OfAddress {
+    fn drop(&mut self) {
         self.stop_waiting();
         let mut by_address = self.connections.by_address();
-        self.connections.0.open.fetch_sub(1, Relaxed);
         if let Some(address) = by_address.get_mut(&self.group) {
             address.connections = address.connections.saturating_sub(1);
             if address.connections == 0 {
@@ -476,6 +580,28 @@ mod tests {
         for task in burst {
             task.await.unwrap();
         }
+        assert!(connections.by_address().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_proxys_connection_counts_in_all_and_its_requests_for_their_clients() {
+        let connections = connections(2, 1, 0);
+        let proxy = peer("10.0.0.1");
+        let _first = connections.open_for_proxy(proxy).unwrap();
+        let Some(Opened::Slot(mut second)) = connections.open_for_proxy(proxy) else {
+            panic!("a proxy has no limit per address")
+        };
+        assert!(second.turn().await);
+        second.admitted();
+        assert!(second.idle());
+        assert!(connections.open_for_proxy(proxy).is_none());
+        assert_eq!(connections.stats().over_total, 1);
+        let turn = connections.turn_of(peer("192.0.2.1")).await.unwrap();
+        assert!(connections.turn_of(peer("192.0.2.1")).await.is_none());
+        assert!(connections.turn_of(peer("192.0.2.2")).await.is_some());
+        assert_eq!(connections.stats().over_address, 1);
+        drop(turn);
+        assert!(connections.turn_of(peer("192.0.2.1")).await.is_some());
         assert!(connections.by_address().is_empty());
     }
 

@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     fmt,
-    net::{IpAddr, SocketAddr},
+    net::IpAddr,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -13,8 +13,11 @@ use std::{
 
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
-use livetrail_engine::log;
-use tokio::time::{Instant, sleep};
+use livetrail_engine::{ClientAddress, log};
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep},
+};
 
 use crate::{address::AddressGroup, clock};
 
@@ -41,8 +44,8 @@ pub struct DenyRules(Arc<Inner>);
 pub struct DeniedConnections {
     /// The gateway at which the last of them arrived, such as `rtmp`.
     pub gateway: &'static str,
-    /// The peer of the last of them; `None` for a report about many groups together.
-    pub peer: Option<SocketAddr>,
+    /// The client of the last of them; `None` for a report about many groups together.
+    pub client: Option<ClientAddress>,
     /// The number of connections, at least one.
     pub count: u64,
     /// How long ago the first of them was.
@@ -59,6 +62,8 @@ struct Inner {
     denied: AtomicU64,
     hook: OnceLock<Hook>,
     table: Mutex<Table>,
+    /// Signals the first entry of an empty table.
+    begun: Notify,
 }
 
 /// At most [`MAX_GROUPS`] entries, and one for all others.
@@ -71,7 +76,7 @@ struct Table {
 /// Connections since the last report.
 struct Entry {
     gateway: &'static str,
-    peer: SocketAddr,
+    client: ClientAddress,
     count: u64,
     first: Instant,
     last: Instant,
@@ -79,10 +84,10 @@ struct Entry {
 }
 
 impl Entry {
-    fn new(gateway: &'static str, peer: SocketAddr, now: Instant) -> Self {
+    fn new(gateway: &'static str, client: ClientAddress, now: Instant) -> Self {
         Self {
             gateway,
-            peer,
+            client,
             count: 0,
             first: now,
             last: now,
@@ -90,12 +95,12 @@ impl Entry {
         }
     }
 
-    fn add(&mut self, gateway: &'static str, peer: SocketAddr, now: Instant) {
+    fn add(&mut self, gateway: &'static str, client: ClientAddress, now: Instant) {
         if self.count == 0 {
             self.first = now;
         }
         self.count = self.count.saturating_add(1);
-        (self.gateway, self.peer, self.last) = (gateway, peer, now);
+        (self.gateway, self.client, self.last) = (gateway, client, now);
     }
 
     fn take(&mut self, now: Instant) -> Option<DeniedConnections> {
@@ -103,7 +108,7 @@ impl Entry {
         let count = std::mem::take(&mut self.count);
         (count > 0).then(|| DeniedConnections {
             gateway: self.gateway,
-            peer: Some(self.peer),
+            client: Some(self.client),
             count,
             first_ago: now.saturating_duration_since(self.first),
             last_ago: now.saturating_duration_since(self.last),
@@ -156,46 +161,50 @@ impl DenyRules {
         self.report(clock::now(), true);
     }
 
-    pub(crate) fn refuses(&self, gateway: &'static str, peer: SocketAddr, now: Instant) -> bool {
-        if !self.is_denied(peer.ip()) {
+    pub(crate) fn refuses(
+        &self,
+        gateway: &'static str,
+        client: &ClientAddress,
+        now: Instant,
+    ) -> bool {
+        let (client, ip) = (*client, client.peer.ip());
+        if !self.is_denied(ip) {
             return false;
         }
         self.0.denied.fetch_add(1, Relaxed);
-        let group = AddressGroup::from(peer.ip());
+        let group = AddressGroup::from(ip);
         let report = {
             let mut table = self.table();
             let full = table.groups.len() >= MAX_GROUPS;
             match table.groups.get_mut(&group) {
                 Some(entry) => {
-                    entry.add(gateway, peer, now);
+                    entry.add(gateway, client, now);
                     None
                 }
                 None if full => {
                     let others = &mut table.others;
-                    let entry = others.get_or_insert_with(|| Entry::new(gateway, peer, now));
-                    entry.add(gateway, peer, now);
+                    let entry = others.get_or_insert_with(|| Entry::new(gateway, client, now));
+                    entry.add(gateway, client, now);
                     None
                 }
                 None => {
-                    let mut entry = Entry::new(gateway, peer, now);
-                    entry.add(gateway, peer, now);
+                    let mut entry = Entry::new(gateway, client, now);
+                    entry.add(gateway, client, now);
                     let report = entry.take(now);
                     table.groups.insert(group, entry);
                     report
                 }
             }
         };
+        self.0.begun.notify_one();
         report.into_iter().for_each(|report| self.hand_out(report));
         true
     }
 
-    /// Waits for a moment, then sends the due reports. Never completes while there is nothing to
-    /// report.
+    /// Waits until there is something to report, and for a moment, then sends the due reports.
     pub(crate) async fn report_due(&self) {
-        // Entries come only with an accepted connection, after which the accepting task calls this
-        // again.
-        if self.table().is_empty() {
-            return std::future::pending().await;
+        while self.table().is_empty() {
+            self.0.begun.notified().await;
         }
         sleep(LOOK_INTERVAL).await;
         self.report(clock::now(), false);
@@ -217,7 +226,7 @@ impl DenyRules {
             if table.others.as_ref().is_some_and(|e| all || e.is_due(now)) {
                 let others = table.others.take().and_then(|mut entry| entry.take(now));
                 due.extend(others.map(|report| DeniedConnections {
-                    peer: None,
+                    client: None,
                     ..report
                 }));
             }
@@ -226,9 +235,9 @@ impl DenyRules {
     }
 
     fn hand_out(&self, report: DeniedConnections) {
-        let address = report.peer.map_or_else(
+        let address = report.client.map_or_else(
             || "others".to_owned(),
-            |peer| AddressGroup::from(peer.ip()).to_string(),
+            |client| AddressGroup::from(client.peer.ip()).to_string(),
         );
         let DeniedConnections { gateway, count, .. } = report;
         tracing::info!(
@@ -265,6 +274,8 @@ impl fmt::Debug for DenyRules {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use super::*;
 
     fn rules() -> (DenyRules, Arc<Mutex<Vec<DeniedConnections>>>) {
@@ -275,17 +286,17 @@ mod tests {
         (rules, reports)
     }
 
-    fn peer(ip: &str) -> SocketAddr {
-        SocketAddr::new(ip.parse().unwrap(), 5_000)
+    fn peer(ip: &str) -> ClientAddress {
+        ClientAddress::of_socket(SocketAddr::new(ip.parse().unwrap(), 5_000))
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_first_is_reported_at_once_and_the_others_by_number() {
         let (rules, reports) = rules();
         for _ in 0..1_000 {
-            assert!(rules.refuses("rtmp", peer("::ffff:10.1.1.1"), clock::now()));
+            assert!(rules.refuses("rtmp", &peer("::ffff:10.1.1.1"), clock::now()));
         }
-        assert!(!rules.refuses("rtmp", peer("192.0.2.1"), clock::now()));
+        assert!(!rules.refuses("rtmp", &peer("192.0.2.1"), clock::now()));
         assert_eq!(reports.lock().unwrap().len(), 1);
         for _ in 0..9 {
             rules.report_due().await;
@@ -311,13 +322,13 @@ mod tests {
         for n in 0..10_000_u32 {
             let [_, a, b, c] = n.to_be_bytes();
             let ip = format!("10.{a}.{b}.{c}");
-            assert!(rules.refuses("http", peer(&ip), clock::now()));
+            assert!(rules.refuses("http", &peer(&ip), clock::now()));
         }
         rules.flush();
         let reports = reports.lock().unwrap();
         assert_eq!(reports.len(), MAX_GROUPS + 1);
         assert_eq!(reports.iter().map(|r| r.count).sum::<u64>(), 10_000);
-        assert_eq!(reports.last().unwrap().peer, None);
+        assert_eq!(reports.last().unwrap().client, None);
     }
 
     #[test]

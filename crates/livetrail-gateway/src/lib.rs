@@ -12,6 +12,9 @@
 //! - [`say_goodbye`]: the last bytes of a connection, and the time to read them.
 //! - [`Listener`]: a listening socket whose `accept` never fails and gives each peer one spelling.
 //! - [`DenyRules`]: networks that are closed as they connect, counted, and reported in aggregate.
+//! - [`TrustedProxies`], [`AddressRules`]: the proxies that may name a client, and the rules for
+//!   clients that a request names.
+//! - [`parse_proxy`]: the header of the PROXY protocol.
 //! - [`Connections`]: limits on connections: in all, per address, and a reserve beyond them.
 //! - [`query_token`], [`query_credentials`]: the token and other credentials in the query of an
 //!   address.
@@ -42,6 +45,7 @@ mod connections;
 mod deny;
 mod goodbye;
 mod listen;
+mod proxy;
 mod query;
 mod reserve;
 mod stats;
@@ -57,6 +61,12 @@ pub use connections::{ConnectionLimits, ConnectionStats, Connections, Opened, Sl
 pub use deny::{DeniedConnections, DenyRules};
 pub use goodbye::{poll_gone, say_goodbye};
 pub use listen::{ListenError, Listener};
+#[doc(hidden)]
+pub use proxy::fuzz_proxy;
+pub use proxy::{
+    AddressRules, AddressTurn, OverLimit, ProxyError, ProxyHeader, ProxyOrigin, ProxyParse,
+    TrustedProxies, parse_proxy,
+};
 pub use query::{
     credentials as query_credentials, percent_decode, percent_decode_bytes, token as query_token,
 };

@@ -2,12 +2,13 @@
 
 use std::{io, net::SocketAddr, time::Duration};
 
+use livetrail_engine::ClientAddress;
 use tokio::{
     net::{TcpListener, TcpStream, ToSocketAddrs},
     time::sleep,
 };
 
-use crate::{address::canonical, clock, deny::DenyRules};
+use crate::{address::canonical, clock, deny::DenyRules, proxy::TrustedProxies};
 
 /// The pause after an error of `accept` that is not one connection's own, such as a lack of file
 /// descriptors.
@@ -45,12 +46,13 @@ impl From<io::Error> for ListenError {
 }
 
 /// A listening socket. Peers that [`DenyRules`] refuse are closed at once; its owner never sees
-/// them.
+/// them. [`TrustedProxies`] are exempt: the rules hold for the clients that they name.
 #[derive(Debug)]
 pub struct Listener {
     socket: TcpListener,
     gateway: &'static str,
     deny: DenyRules,
+    exempt: TrustedProxies,
 }
 
 impl Listener {
@@ -77,6 +79,7 @@ impl Listener {
             socket,
             gateway,
             deny: DenyRules::default(),
+            exempt: TrustedProxies::default(),
         }
     }
 
@@ -84,6 +87,13 @@ impl Listener {
     #[must_use]
     pub fn deny(mut self, rules: DenyRules) -> Self {
         self.deny = rules;
+        self
+    }
+
+    /// Sets the proxies whose connections are not denied.
+    #[must_use]
+    pub fn exempt(mut self, proxies: TrustedProxies) -> Self {
+        self.exempt = proxies;
         self
     }
 
@@ -114,7 +124,10 @@ impl Listener {
                 Ok((stream, peer)) => {
                     failures = 0;
                     let peer = canonical(peer);
-                    if !self.deny.refuses(self.gateway, peer, clock::now()) {
+                    let client = ClientAddress::of_socket(peer);
+                    if self.exempt.contains(peer.ip())
+                        || !self.deny.refuses(self.gateway, &client, clock::now())
+                    {
                         return (stream, peer);
                     }
                 }

@@ -1,10 +1,13 @@
 //! The counts of a gateway.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{
+    Arc, OnceLock,
+    atomic::{AtomicU64, Ordering::Relaxed},
+};
 
 use livetrail_egress::IoUringUse;
 
-use crate::connections::Connections;
+use crate::{connections::Connections, proxy::ProxyCounters};
 
 /// Reads a gateway's counts while it serves and afterwards. Cloning gives another handle to the
 /// same counts.
@@ -15,6 +18,7 @@ pub struct GatewayStats {
     pub(crate) io_uring: Arc<OnceLock<IoUringUse>>,
     #[cfg(feature = "tls")]
     pub(crate) tls: Option<Arc<crate::tls::TlsCounts>>,
+    pub(crate) proxies: Arc<ProxyCounters>,
 }
 
 /// Counts of one gateway since its start.
@@ -33,6 +37,16 @@ pub struct GatewayCounts {
     /// Connections that were closed before their client had read the reason: the viewer was
     /// evicted, or it did not read the last bytes in time.
     pub cut: u64,
+    /// Connections whose client a trusted proxy named with a PROXY header.
+    pub proxied: u64,
+    /// Connections of a trusted proxy itself, such as its health checks.
+    pub proxy_own: u64,
+    /// Connections that were closed for their PROXY header: it came from a peer that is not
+    /// trusted, was invalid or late, or was missing and is required. Together with requests of
+    /// trusted proxies that do not say who the client is.
+    pub proxy_refused: u64,
+    /// Requests whose `Forwarded` or `X-Forwarded-For` had no effect: the peer is not trusted.
+    pub forwarded_ignored: u64,
     /// Threads that write to viewers with io_uring; 0 before the first viewer.
     pub io_uring_threads: usize,
     /// TLS handshakes that were completed; `None` for a listener without TLS.
@@ -54,6 +68,12 @@ impl std::ops::AddAssign for GatewayCounts {
         self.accepted = self.accepted.saturating_add(other.accepted);
         self.refused = self.refused.saturating_add(other.refused);
         self.cut = self.cut.saturating_add(other.cut);
+        self.proxied = self.proxied.saturating_add(other.proxied);
+        self.proxy_own = self.proxy_own.saturating_add(other.proxy_own);
+        self.proxy_refused = self.proxy_refused.saturating_add(other.proxy_refused);
+        self.forwarded_ignored = self
+            .forwarded_ignored
+            .saturating_add(other.forwarded_ignored);
         self.io_uring_threads = self.io_uring_threads.saturating_add(other.io_uring_threads);
     }
 }
@@ -65,6 +85,7 @@ impl GatewayStats {
             io_uring: Arc::default(),
             #[cfg(feature = "tls")]
             tls: None,
+            proxies: Arc::default(),
         }
     }
 
@@ -79,12 +100,18 @@ impl GatewayStats {
     pub fn counts(&self) -> GatewayCounts {
         let of = self.connections.stats();
         let (handshakes, failed_handshakes) = self.handshakes();
+        let proxies = &self.proxies;
+        let count = |count: &AtomicU64| count.load(Relaxed);
         GatewayCounts {
             open: of.open,
             reserved: self.connections.has_reserve().then_some(of.reserved),
             accepted: of.accepted,
             refused: of.refused(),
             cut: of.cut,
+            proxied: count(&proxies.named),
+            proxy_own: count(&proxies.own),
+            proxy_refused: count(&proxies.refused),
+            forwarded_ignored: count(&proxies.headers_ignored),
             io_uring_threads: self.io_uring.get().map_or(0, IoUringUse::threads),
             handshakes,
             failed_handshakes,
@@ -126,6 +153,10 @@ mod tests {
                 "accepted": 0,
                 "refused": 0,
                 "cut": 0,
+                "proxied": 0,
+                "proxy_own": 0,
+                "proxy_refused": 0,
+                "forwarded_ignored": 0,
                 "io_uring_threads": 0,
                 "handshakes": null,
                 "failed_handshakes": null,

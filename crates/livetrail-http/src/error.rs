@@ -39,6 +39,9 @@ pub enum Error {
     /// A method other than GET, HEAD or OPTIONS.
     #[error("method not allowed")]
     Method,
+    /// A trusted proxy asks for itself, as for a health check. It is not on record.
+    #[error("a proxy's own connection gets no stream")]
+    NoClient,
     /// The gateway stops while the attempt waits for admission; the record says that it was given
     /// up.
     #[error("the server is stopping")]
@@ -57,6 +60,7 @@ impl Error {
             Self::CredentialsMissing { .. } => StatusCode::UNAUTHORIZED,
             Self::NoSuchPath => StatusCode::NOT_FOUND,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Self::NoClient => StatusCode::FORBIDDEN,
             Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
@@ -68,6 +72,7 @@ impl Error {
             Self::Denied { denied } | Self::CredentialsMissing { denied } => denied.reason.label(),
             Self::NoSuchPath => "not_found",
             Self::Method => "method_not_allowed",
+            Self::NoClient => "no_client",
             Self::Stopping => Reason::ServerShutdown.label(),
         }
     }
@@ -75,7 +80,7 @@ impl Error {
     fn denied(&self) -> Option<&Denied> {
         match self {
             Self::Denied { denied } | Self::CredentialsMissing { denied } => Some(denied),
-            Self::NoSuchPath | Self::Method | Self::Stopping => None,
+            Self::NoSuchPath | Self::Method | Self::NoClient | Self::Stopping => None,
         }
     }
 
@@ -87,6 +92,9 @@ impl Error {
             }
             Self::NoSuchPath => "there is nothing here; a stream is /APP/STREAM.flv",
             Self::Method => "a stream is asked for with GET",
+            Self::NoClient => {
+                "the PROXY header names no client, so there is nobody to send a stream to"
+            }
             Self::Stopping => meaning(&Reason::ServerShutdown),
         }
     }

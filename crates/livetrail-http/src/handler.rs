@@ -21,7 +21,7 @@ use crate::{
     config::PlaybackOptions,
     error::{Error, Result},
     protocol::{Framing, Named, Variant, Wanted, wanted},
-    session::{FlvBody, Handover, HandoverBody, Link},
+    session::{FlvBody, Handover, HandoverBody, Link, ProxysOwn},
 };
 
 /// The protocol's name in attempts, and thus in records.
@@ -113,6 +113,9 @@ async fn play(context: &Context, request: &Parts) -> Result<Response<Body>> {
     .ok_or(Error::NoSuchPath)?;
     if !matches!(request.method, Method::GET | Method::HEAD) {
         return Err(Error::Method);
+    }
+    if request.extensions.get::<ProxysOwn>().is_some() {
+        return Err(Error::NoClient);
     }
     let credentials = credentials(token.as_deref(), &named, request);
     let shown = token.is_some() || credentials.user.is_some();

@@ -52,7 +52,7 @@ mod wire;
 pub use config::{HttpConfig, PlaybackOptions};
 pub use error::{Error, Result};
 #[doc(hidden)]
-pub use fuzz::fuzz_request;
+pub use fuzz::{fuzz_forwarded, fuzz_request};
 pub use handler::router;
 pub use listen::HttpGateway;
 pub use problem::{PROBLEM_JSON, Problem};

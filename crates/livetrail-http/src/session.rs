@@ -128,6 +128,11 @@ pub(crate) struct Handover {
     pub(crate) variant: Variant,
 }
 
+/// Marks a request of a trusted proxy itself, such as a health check: it gets no stream, so that it
+/// leaves no record.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ProxysOwn;
+
 /// Links a connection to the session that it carries.
 ///
 /// Until the stream begins, hyper owns the connection and may wait for the client to read. So the

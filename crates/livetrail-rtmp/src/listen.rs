@@ -10,7 +10,9 @@ use std::{
 };
 
 use livetrail_engine::Engine;
-use livetrail_gateway::{Acceptor, ConnectionLimits, DenyRules, GatewayStats, Incoming};
+use livetrail_gateway::{
+    Acceptor, ConnectionLimits, DenyRules, GatewayStats, Incoming, TrustedProxies,
+};
 use tokio::net::{TcpListener, ToSocketAddrs};
 
 use crate::{
@@ -66,6 +68,7 @@ impl RtmpServer {
             reserve: 0,
         };
         let acceptor = Acceptor::new(GATEWAY, listener, limits)?;
+        let acceptor = acceptor.first_timeout(config.handshake_timeout);
         let viewers = acceptor.viewers(config.egress);
         viewers.start()?;
         let host = Host {
@@ -88,6 +91,13 @@ impl RtmpServer {
     #[must_use]
     pub fn tls(mut self, tls: livetrail_gateway::TlsAcceptor) -> Self {
         self.acceptor = self.acceptor.tls(tls);
+        self
+    }
+
+    /// Sets the proxies that may name the clients of their connections, with a PROXY header.
+    #[must_use]
+    pub fn trust(mut self, proxies: TrustedProxies) -> Self {
+        self.acceptor = self.acceptor.trust(proxies);
         self
     }
 

@@ -19,7 +19,7 @@ use livetrail_engine::{
 };
 use livetrail_gateway::{
     Closed, ConnectedViewer, Incoming, LeftViewer, Opened, Slot, Transport, ViewerEnd, Viewers,
-    clock, say_goodbye,
+    clock, poll_gone, say_goodbye,
 };
 use tokio::{
     io::Interest,
@@ -69,12 +69,17 @@ pub(crate) struct Host {
 /// Serves one connection until it ends. Each of its sessions ends exactly once, with its reason.
 pub(crate) async fn serve(incoming: Incoming, host: Host, seed: u64) -> Closed {
     let Incoming {
-        stream,
+        mut stream,
         client,
+        is_proxys_own,
+        accepted,
         opened,
         stop,
         ..
     } = incoming;
+    if is_proxys_own {
+        return wait_for_proxy(&mut stream, stop.wait(), host.config.handshake_timeout).await;
+    }
     // This gateway has no reserve: each connection is meant for a session.
     let Opened::Slot(slot) = opened else {
         return Closed::Cut;
@@ -96,9 +101,25 @@ pub(crate) async fn serve(incoming: Incoming, host: Host, seed: u64) -> Closed {
         host,
         stop: Box::pin(stop.wait()),
     };
-    connection.set_timer(clock::now().checked_add(handshake_timeout));
+    connection.set_timer(accepted.checked_add(handshake_timeout));
     let end = connection.run().await;
     connection.finish(end).await
+}
+
+/// Waits until a trusted proxy closes a connection of its own, such as a health check. It cannot
+/// become a session, so nothing is answered.
+async fn wait_for_proxy(
+    stream: &mut Transport,
+    stop: impl Future<Output = ()>,
+    limit: Duration,
+) -> Closed {
+    let gone = poll_fn(|cx| poll_gone(stream, cx));
+    tokio::select! {
+        _ = gone => {}
+        () = stop => {}
+        () = sleep(limit) => {}
+    }
+    Closed::Whole
 }
 
 struct Connection {

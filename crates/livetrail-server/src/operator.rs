@@ -14,11 +14,11 @@
 //!
 //! The records of what operators do with the trail's files are in `livetrail-trail`.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use livetrail_audit::{AuditAction, AuditRecord, Outcome, Reason};
-use livetrail_engine::SessionContext;
+use livetrail_engine::{ClientAddress, PeerSource, SessionContext};
 use livetrail_record::Value;
 use livetrail_trail::looked;
 
@@ -40,8 +40,8 @@ const MOST_SESSIONS: usize = 2_500;
 pub(crate) struct Caller {
     /// The name of the token.
     pub(crate) token: Option<String>,
-    /// The address of the connection.
-    pub(crate) peer: Option<SocketAddr>,
+    /// Its address, and how it is known.
+    pub(crate) client: Option<ClientAddress>,
     /// The `User-Agent` of the program, without any secret.
     pub(crate) agent: Option<String>,
 }
@@ -52,14 +52,34 @@ impl Caller {
         if let Some(token) = self.token {
             record = record.with_principal(token.clone()).with_by(token);
         }
-        if let Some(peer) = self.peer {
-            record = record.with_peer(peer);
+        if let Some(client) = self.client {
+            record = at(record, client);
         }
         if let Some(agent) = self.agent {
             record = record.with_user_agent(agent);
         }
         record
     }
+}
+
+/// Adds an address to a record, and how it is known.
+pub(crate) fn at(record: AuditRecord, client: ClientAddress) -> AuditRecord {
+    let mut record = match client.peer.port() {
+        // Only the IP address is known.
+        0 => record.with_peer(client.peer.ip().to_string()),
+        _ => record.with_peer(client.peer),
+    };
+    let source = Some(client.source.label()).filter(|_| client.source != PeerSource::Socket);
+    for (field, text) in [
+        ("via", client.via.map(|via| via.to_string())),
+        ("peer_source", source.map(str::to_owned)),
+    ] {
+        if let Some(text) = text {
+            // This fails only for a field of the table.
+            let _ = record.extra.insert(field, Value::Text(text));
+        }
+    }
+    record
 }
 
 /// How a deed came to the server.

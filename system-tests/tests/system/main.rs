@@ -25,6 +25,7 @@ mod open_files;
 mod operator;
 mod pages;
 mod personal;
+mod proxies;
 mod real_clients;
 mod refusals;
 mod site;

@@ -16,6 +16,8 @@ pub(crate) enum Probe {
     GstElement(&'static str),
     /// A folder of sources.
     Folder(&'static str),
+    /// A file of another program, such as a module.
+    File(&'static str),
 }
 
 /// What is needed, and the Debian package that has it.
@@ -33,6 +35,13 @@ const NEEDED: &[(Probe, &str)] = &[
     (Probe::Program("psql"), "postgresql"),
     (Probe::Program("stunnel4"), "stunnel4"),
     (Probe::Program("logrotate"), "logrotate"),
+    // Proxies in front of the server.
+    (Probe::Program("haproxy"), "haproxy"),
+    (Probe::Program("nginx"), "nginx-light"),
+    (
+        Probe::File("/usr/lib/nginx/modules/ngx_stream_module.so"),
+        "libnginx-mod-stream",
+    ),
     (Probe::Program("jq"), "jq"),
     // What knows the sets of system calls in units, and rates them.
     (Probe::Program("systemd-analyze"), "systemd"),
@@ -121,6 +130,7 @@ fn is_there(probe: &Probe) -> bool {
             .output()
             .is_ok_and(|output| output.status.success()),
         Probe::Folder(path) => std::path::Path::new(path).is_dir(),
+        Probe::File(path) => std::path::Path::new(path).is_file(),
     }
 }
 

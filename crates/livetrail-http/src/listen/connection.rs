@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use axum::{body::Body, extract::ConnectInfo};
+use axum::body::Body;
 use hyper::{Request, body, server::conn::http1, service::Service};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -18,8 +18,8 @@ use hyper_util::{
 use livetrail_engine::{Reason, SessionId, log};
 use livetrail_gateway::{Closed, Incoming, Opened, Reserved, Slot};
 
-use super::{Shared, host, stalled::StallGuard, viewer};
-use crate::session::Link;
+use super::{Shared, client, host, stalled::StallGuard, viewer};
+use crate::session::{Link, ProxysOwn};
 
 /// The minimum size of hyper's read buffer.
 const MIN_HEADER_BYTES: usize = 8 << 10;
@@ -65,6 +65,8 @@ pub(super) async fn serve(shared: Arc<Shared>, incoming: Incoming) -> Closed {
     let Incoming {
         stream,
         client,
+        is_proxys_own,
+        rules,
         opened,
         stop,
         ..
@@ -81,14 +83,23 @@ pub(super) async fn serve(shared: Arc<Shared>, incoming: Incoming) -> Closed {
                 reserved.busy();
             }
             let mut request = request.map(Body::new);
-            request.extensions_mut().insert(ConnectInfo(peer));
-            request.extensions_mut().insert(client);
             request.extensions_mut().insert(link.clone());
-            let service = service.clone();
+            if is_proxys_own {
+                request.extensions_mut().insert(ProxysOwn);
+            }
+            let (service, rules) = (service.clone(), rules.clone());
             async move {
-                match host::check(request.version(), request.headers()) {
-                    Ok(()) => service.call(request).await,
-                    Err(problem) => Ok(problem.into_response()),
+                if let Err(problem) = host::check(request.version(), request.headers()) {
+                    return Ok(problem.into_response());
+                }
+                match client::of_request(&mut request, &client, &rules).await {
+                    Ok(turn) => {
+                        let answer = service.call(request).await;
+                        // By now a session is admitted, or there is none.
+                        drop(turn);
+                        answer
+                    }
+                    Err(refused) => Ok(refused.into_response()),
                 }
             }
         })

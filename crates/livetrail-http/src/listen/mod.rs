@@ -8,6 +8,7 @@
 //! - An answer that the client does not read: [`HttpConfig::write_stall_timeout`]; for a stream,
 //!   the engine's stall timeout.
 
+mod client;
 mod connection;
 mod host;
 mod stalled;
@@ -18,7 +19,8 @@ use std::{future::Future, io, net::SocketAddr, sync::Arc};
 use axum::Router;
 use livetrail_engine::Engine;
 use livetrail_gateway::{
-    Acceptor, ConnectionLimits, DenyRules, GatewayStats, Incoming, ListenError, Viewers,
+    Acceptor, ConnectionLimits, DenyRules, GatewayStats, Incoming, ListenError, TrustedProxies,
+    Viewers,
 };
 use tokio::net::{TcpListener, ToSocketAddrs};
 
@@ -75,7 +77,8 @@ impl HttpGateway {
             reserve: config.reserve,
         };
         Ok(Self {
-            acceptor: Acceptor::new(GATEWAY, listener, limits)?,
+            acceptor: Acceptor::new(GATEWAY, listener, limits)?
+                .first_timeout(config.header_timeout),
             router: handler::router(engine, config.playback.clone()),
             config,
         })
@@ -101,6 +104,14 @@ impl HttpGateway {
     #[must_use]
     pub fn tls(mut self, tls: livetrail_gateway::TlsAcceptor) -> Self {
         self.acceptor = self.acceptor.tls(tls);
+        self
+    }
+
+    /// Sets the proxies that may name the clients of their connections, with a PROXY header, and of
+    /// their requests, with `Forwarded` or `X-Forwarded-For`.
+    #[must_use]
+    pub fn trust(mut self, proxies: TrustedProxies) -> Self {
+        self.acceptor = self.acceptor.trust(proxies);
         self
     }
 

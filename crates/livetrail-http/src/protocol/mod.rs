@@ -6,12 +6,14 @@
 //! ```
 
 mod flv;
+mod forwarded;
 mod host;
 mod path;
 mod request;
 
 pub use flv::{FlvTag, Framing, Variant};
 pub(crate) use flv::{LAST_CHUNK, header, size_line};
+pub(crate) use forwarded::{Kind as Forwarded, client as forwarded_client};
 pub(crate) use host::is_host;
 pub(crate) use path::Named;
 pub(crate) use request::{Wanted, wanted};

@@ -35,12 +35,18 @@ pub(crate) async fn serve_router(
     limits: HttpConfig,
     with: impl FnOnce(axum::Router) -> axum::Router,
 ) -> Server {
+    serve_gateway(engine, limits, |gateway| gateway.routes(with)).await
+}
+
+pub(crate) async fn serve_gateway(
+    engine: EngineBuilder,
+    limits: HttpConfig,
+    with: impl FnOnce(HttpGateway) -> HttpGateway,
+) -> Server {
     let engine = engine.build().unwrap();
     let events = engine.subscribe_events();
-    let gateway = HttpGateway::bind("127.0.0.1:0", engine.clone(), limits)
-        .await
-        .unwrap()
-        .routes(with);
+    let gateway = HttpGateway::bind("127.0.0.1:0", engine.clone(), limits);
+    let gateway = with(gateway.await.unwrap());
     let (address, stats) = (gateway.local_addr(), gateway.stats());
     let (stop, stopped) = oneshot::channel();
     let serving = tokio::spawn(gateway.run(async {

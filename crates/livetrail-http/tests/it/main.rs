@@ -4,3 +4,4 @@ mod common;
 mod limits;
 mod manners;
 mod playback;
+mod proxies;

@@ -1,13 +1,14 @@
 //! `/api/v1/drain`.
 
-use std::{net::SocketAddr, time::Duration};
+use std::time::Duration;
 
 use axum::{
     Extension, Json,
     body::Bytes,
-    extract::{ConnectInfo, State, rejection::BytesRejection},
+    extract::{State, rejection::BytesRejection},
     http::HeaderMap,
 };
+use livetrail_engine::ClientAddress;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -92,7 +93,7 @@ pub(super) async fn get(
 pub(super) async fn start(
     State(state): State<ApiState>,
     Extension(operator): Extension<Operator>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    Extension(client): Extension<ClientAddress>,
     Asked(Nothing {}): Asked<Nothing>,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
@@ -109,7 +110,7 @@ pub(super) async fn start(
         let problem = format!("timeout_seconds: allowed are 0 to {}", MOST_DRAIN.as_secs());
         return Err(ApiError::BadDrain(problem));
     }
-    let deed = deed(&state, operator, peer, &headers);
+    let deed = deed(&state, operator, client, &headers);
     state.inner.drain.start(timeout, deed);
     Ok(Json(DrainState::of(&state)))
 }
@@ -130,21 +131,21 @@ pub(super) async fn start(
 pub(super) async fn cancel(
     State(state): State<ApiState>,
     Extension(operator): Extension<Operator>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    Extension(client): Extension<ClientAddress>,
     Asked(Nothing {}): Asked<Nothing>,
     headers: HeaderMap,
 ) -> Result<Json<DrainState>, ApiError> {
-    let deed = deed(&state, operator, peer, &headers);
+    let deed = deed(&state, operator, client, &headers);
     if !state.inner.drain.cancel(deed) {
         return Err(ApiError::NotDraining);
     }
     Ok(Json(DrainState::of(&state)))
 }
 
-fn deed(state: &ApiState, operator: Operator, peer: SocketAddr, headers: &HeaderMap) -> Deed {
+fn deed(state: &ApiState, operator: Operator, client: ClientAddress, headers: &HeaderMap) -> Deed {
     Deed::Api(Caller {
         token: operator.name,
-        peer: Some(peer),
+        client: Some(client),
         agent: user_agent(headers, &state.inner.engine),
     })
 }

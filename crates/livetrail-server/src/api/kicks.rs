@@ -1,12 +1,11 @@
 //! `/api/v1/kicks`: ends many sessions at once.
 
-use std::net::SocketAddr;
-
 use axum::{
     Extension, Json,
-    extract::{ConnectInfo, State, rejection::JsonRejection},
+    extract::{State, rejection::JsonRejection},
     http::HeaderMap,
 };
+use livetrail_engine::ClientAddress;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -75,7 +74,7 @@ pub(super) struct Kicked {
 pub(super) async fn kick(
     State(state): State<ApiState>,
     Extension(operator): Extension<Operator>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    Extension(client): Extension<ClientAddress>,
     Asked(Nothing {}): Asked<Nothing>,
     headers: HeaderMap,
     body: Result<Json<NewKick>, JsonRejection>,
@@ -109,7 +108,7 @@ pub(super) async fn kick(
     );
     let caller = Caller {
         token: operator.name,
-        peer: Some(peer),
+        client: Some(client),
         agent: user_agent(&headers, engine),
     };
     for record in sessions_kicked(&ended, &selection.to_string(), &caller) {

@@ -567,6 +567,16 @@ impl Now {
                 .iter()
                 .map(|(name, counts)| ([*name], counts.io_uring_threads as u64)),
         )?;
+        w.family(
+            Kind::Counter,
+            "forwarded_headers_ignored",
+            "Requests whose Forwarded or X-Forwarded-For was ignored, because their peer is not a \
+             trusted proxy",
+            ["gateway"],
+            gateways
+                .iter()
+                .map(|(name, counts)| ([*name], counts.forwarded_ignored)),
+        )?;
         for (name, counts) in gateways {
             let protocol = name.to_uppercase();
             w.gauge(
@@ -587,6 +597,22 @@ impl Now {
                 ("accepted", "that were served", counts.accepted),
                 ("refused", "turned away over a limit", counts.refused),
                 ("cut", "closed before their client had read why", counts.cut),
+                (
+                    "proxied",
+                    "whose client a trusted proxy named in a PROXY header",
+                    counts.proxied,
+                ),
+                (
+                    "of_proxies",
+                    "of a trusted proxy itself, such as health checks",
+                    counts.proxy_own,
+                ),
+                (
+                    "proxy_refused",
+                    "closed for a PROXY header that was forged, invalid, late or missing, and \
+                     requests of a trusted proxy that do not name their client",
+                    counts.proxy_refused,
+                ),
             ] {
                 w.counter(
                     &format!("{name}_connections_{what}"),

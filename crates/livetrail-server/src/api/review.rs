@@ -1,12 +1,11 @@
 //! `/api/v1/trail/reviews`.
 
-use std::net::SocketAddr;
-
 use axum::{
     Extension, Json,
-    extract::{ConnectInfo, State, rejection::JsonRejection},
+    extract::{State, rejection::JsonRejection},
     http::{HeaderMap, StatusCode},
 };
+use livetrail_engine::ClientAddress;
 use livetrail_trail::looked::MOST_NOTE_BYTES;
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -48,7 +47,7 @@ pub(super) struct Review {
 pub(super) async fn review(
     State(state): State<ApiState>,
     Extension(operator): Extension<Operator>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    Extension(client): Extension<ClientAddress>,
     Asked(Nothing {}): Asked<Nothing>,
     headers: HeaderMap,
     body: Result<Json<Review>, JsonRejection>,
@@ -74,7 +73,7 @@ pub(super) async fn review(
     let engine = &state.inner.engine;
     let caller = Caller {
         token: operator.name,
-        peer: Some(peer),
+        client: Some(client),
         agent: user_agent(&headers, engine),
     };
     let record = reviewed(

@@ -1,13 +1,11 @@
 //! `/api/v1/sessions`.
 
-use std::net::SocketAddr;
-
 use axum::{
     Extension, Json,
-    extract::{ConnectInfo, Path, State, rejection::PathRejection},
+    extract::{Path, State, rejection::PathRejection},
     http::{HeaderMap, StatusCode},
 };
-use livetrail_engine::{SessionId, log};
+use livetrail_engine::{ClientAddress, SessionId, log};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -120,7 +118,7 @@ pub(super) async fn list(
 pub(super) async fn kick(
     State(state): State<ApiState>,
     Extension(operator): Extension<Operator>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    Extension(client): Extension<ClientAddress>,
     id: Result<Path<String>, PathRejection>,
     Asked(Nothing {}): Asked<Nothing>,
     headers: HeaderMap,
@@ -129,10 +127,10 @@ pub(super) async fn kick(
     let id: SessionId = id.parse().map_err(|_| ApiError::NotASessionId)?;
     let engine = &state.inner.engine;
     let ended = engine.kick(id).map_err(|_| ApiError::NoSuchSession)?;
-    tracing::info!(session = %id, peer = log::personal(peer), operator = operator.name.as_deref(), "session kicked");
+    tracing::info!(session = %id, peer = log::personal(client.peer), operator = operator.name.as_deref(), "session kicked");
     let caller = Caller {
         token: operator.name,
-        peer: Some(peer),
+        client: Some(client),
         agent: user_agent(&headers, engine),
     };
     let record = session_kicked(&ended, caller);

@@ -1,19 +1,16 @@
 //! Checks who may use the API.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
-};
+use std::{net::IpAddr, sync::Arc};
 
 use arc_swap::ArcSwap;
 use axum::{
-    extract::{ConnectInfo, MatchedPath, Request, State},
+    extract::{MatchedPath, Request, State},
     http::{HeaderMap, HeaderName, HeaderValue, Method, header},
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
 use livetrail_audit::{AuditRecord, Reason};
-use livetrail_engine::{AppName, Engine, log};
+use livetrail_engine::{AppName, ClientAddress, Engine, PeerSource, log};
 use subtle::ConstantTimeEq;
 
 use super::{
@@ -94,10 +91,16 @@ impl ApiTokens {
         self.all.store(Arc::new(tokens.to_vec()));
     }
 
-    pub(super) fn judge(&self, headers: &HeaderMap) -> Result<Operator, ApiError> {
+    pub(super) fn judge(
+        &self,
+        headers: &HeaderMap,
+        client: Option<&ClientAddress>,
+    ) -> Result<Operator, ApiError> {
         let all = self.all.load();
         if all.is_empty() {
-            return if host_is_local(headers) {
+            // A caller that comes through a proxy is not local, wherever the proxy is.
+            let is_proxied = client.is_some_and(|client| client.source != PeerSource::Socket);
+            return if host_is_local(headers) && !is_proxied {
                 Ok(Operator::NO_TOKEN_NEEDED)
             } else {
                 Err(ApiError::HostNotLocal)
@@ -131,14 +134,13 @@ pub(super) async fn guard(
     if access.is_none() && access::is_open(path) {
         return Ok(no_such_method(path));
     }
-    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
-    let peer = peer.map(|ConnectInfo(peer)| *peer);
-    let operator = admit(&state, request.method(), request.headers(), peer).await?;
+    let client = request.extensions().get::<ClientAddress>().copied();
+    let operator = admit(&state, request.method(), request.headers(), client).await?;
     let Some(Access::Roles(roles)) = access else {
         return Ok(no_such_method(path));
     };
     if !operator.roles.meets(roles) {
-        let caller = caller(&state, operator.name, request.headers(), peer);
+        let caller = caller(&state, operator.name, request.headers(), client);
         record(&state, api_denied(caller, Reason::RoleNotAllowed));
         return Err(ApiError::RoleNotAllowed);
     }
@@ -167,23 +169,23 @@ async fn admit(
     state: &ApiState,
     method: &Method,
     headers: &HeaderMap,
-    peer: Option<SocketAddr>,
+    client: Option<ClientAddress>,
 ) -> Result<Operator, ApiError> {
     let judged = if !method.is_safe() && is_of_another_origin(headers) {
         Err(ApiError::ForeignOrigin)
     } else {
-        state.inner.tokens.judge(headers)
+        state.inner.tokens.judge(headers, client.as_ref())
     };
     if judged.is_ok() {
         return judged;
     }
-    let caller = caller(state, None, headers, peer);
+    let caller = caller(state, None, headers, client);
     record(state, api_denied(caller, Reason::Unauthorized));
     if judged != Err(ApiError::TokenWrong) {
         return judged;
     }
     state.inner.requests.wrong_token();
-    let Some(peer) = peer else {
+    let Some(peer) = client.map(|client| client.peer) else {
         return judged;
     };
     match state.inner.failures.count(peer.ip()) {
@@ -202,10 +204,14 @@ fn caller(
     state: &ApiState,
     token: Option<String>,
     headers: &HeaderMap,
-    peer: Option<SocketAddr>,
+    client: Option<ClientAddress>,
 ) -> Caller {
     let agent = user_agent(headers, &state.inner.engine);
-    Caller { token, peer, agent }
+    Caller {
+        token,
+        client,
+        agent,
+    }
 }
 
 fn record(state: &ApiState, record: AuditRecord) {
@@ -296,7 +302,7 @@ mod tests {
             "[::1]:8080",
             "10.0.0.1",
         ] {
-            let judged = tokens.judge(&headers(header::HOST, host));
+            let judged = tokens.judge(&headers(header::HOST, host), None);
             assert_eq!(judged, Ok(Operator::NO_TOKEN_NEEDED), "{host}");
         }
         for host in [
@@ -314,8 +320,22 @@ mod tests {
             "[::1",
             "::1",
         ] {
-            let judged = tokens.judge(&headers(header::HOST, host));
+            let judged = tokens.judge(&headers(header::HOST, host), None);
             assert_eq!(judged, Err(ApiError::HostNotLocal), "{host}");
+        }
+    }
+
+    #[test]
+    fn without_tokens_nobody_who_came_through_a_proxy_is_local() {
+        let tokens = ApiTokens::new(&[]);
+        let headers = headers(header::HOST, "localhost:8080");
+        let local = "127.0.0.1:5000".parse().unwrap();
+        let own = ClientAddress::of_socket(local);
+        assert!(tokens.judge(&headers, Some(&own)).is_ok());
+        for source in [PeerSource::ProxyV2, PeerSource::Forwarded] {
+            let proxied = ClientAddress::of_proxy(local, local.ip(), source);
+            let judged = tokens.judge(&headers, Some(&proxied));
+            assert_eq!(judged, Err(ApiError::HostNotLocal));
         }
     }
 
@@ -359,13 +379,16 @@ mod tests {
             application: None,
         };
         let tokens = ApiTokens::new(&[named("a", "one"), named("b", "two")]);
-        let judge = |value: &str| tokens.judge(&headers(header::AUTHORIZATION, value));
+        let judge = |value: &str| tokens.judge(&headers(header::AUTHORIZATION, value), None);
         let name = |value: &str| judge(value).map(|operator| operator.name);
         assert_eq!(name("Bearer two"), Ok(Some("b".to_owned())));
         assert_eq!(name("bearer one"), Ok(Some("a".to_owned())));
         assert_eq!(judge("Bearer tw"), Err(ApiError::TokenWrong));
         assert_eq!(judge("Bearer "), Err(ApiError::TokenWrong));
         assert_eq!(judge("Basic two"), Err(ApiError::TokenMissing));
-        assert_eq!(tokens.judge(&HeaderMap::new()), Err(ApiError::TokenMissing));
+        assert_eq!(
+            tokens.judge(&HeaderMap::new(), None),
+            Err(ApiError::TokenMissing)
+        );
     }
 }

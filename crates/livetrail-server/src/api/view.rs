@@ -1,6 +1,6 @@
 //! Streams and sessions as the API shows them.
 
-use livetrail_engine::{SessionInfo, StreamInfo};
+use livetrail_engine::{PeerSource, SessionInfo, StreamInfo};
 use livetrail_media::config::TrackInfo;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -54,6 +54,14 @@ pub(super) struct SessionView {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     peer: Personal,
+    /// The proxy through which it came.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "10.0.0.1")]
+    via: Option<String>,
+    /// How `peer` is known, if a proxy said so: `proxy_v1`, `proxy_v2` or `forwarded`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "proxy_v2")]
+    peer_source: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     user_agent: Personal,
@@ -84,6 +92,10 @@ impl SessionView {
             protocol: context.protocol,
             principal: personal(context.principal.as_deref().map(str::to_owned)),
             peer: personal(context.peer.map(|peer| peer.to_string())),
+            via: context.via.map(|via| via.to_string()),
+            peer_source: Some(context.peer_source)
+                .filter(|source| *source != PeerSource::Socket)
+                .map(PeerSource::label),
             user_agent: personal(context.user_agent.as_deref().map(str::to_owned)),
             started: crate::time::rfc3339(info.started_unix_ms),
             duration_ms: millis(info.totals.duration),

@@ -2,12 +2,13 @@
 
 use std::{fmt, net::SocketAddr, path::PathBuf};
 
+use ipnet::IpNet;
 use livetrail_engine::AppName;
 use livetrail_settings::{Bounds, SecretText};
 use serde::{Deserialize, Deserializer};
 
 use super::{
-    address,
+    address, proxies,
     section::{Section, Wrong, check_names, check_secret},
     types,
 };
@@ -18,6 +19,9 @@ use super::{
 pub(crate) struct Api {
     #[serde(with = "address::optional")]
     pub(crate) listen: Option<SocketAddr>,
+    #[serde(with = "types::networks")]
+    pub(crate) trusted_proxies: Vec<IpNet>,
+    pub(crate) require_proxy: bool,
     /// The number of tokens that must agree with a request to erase, including the one that asks.
     pub(crate) erasure_approvals: usize,
     pub(crate) token: Vec<ApiToken>,
@@ -27,6 +31,8 @@ impl Default for Api {
     fn default() -> Self {
         Self {
             listen: None,
+            trusted_proxies: Vec::new(),
+            require_proxy: false,
             erasure_approvals: 1,
             token: Vec::new(),
         }
@@ -35,12 +41,19 @@ impl Default for Api {
 
 impl Section for Api {
     fn bounds(&self, list: &mut Bounds) {
+        proxies::bounds(list, &self.trusted_proxies);
         let compared = ": each is compared with every attempt";
         list.number("token", self.token.len(), 0, 1_000, compared);
         list.number("erasure_approvals", self.erasure_approvals, 1, 8, "");
     }
 
     fn check(&self) -> Result<(), Wrong> {
+        proxies::check(&self.trusted_proxies, self.require_proxy)?;
+        if self.listen.is_none() && !self.trusted_proxies.is_empty() {
+            let problem = "needs `listen`: without an address of its own the API is on http.listen, and \
+                           http.trusted_proxies holds";
+            return Err(Wrong::new("trusted_proxies", problem));
+        }
         let names = self.token.iter().enumerate();
         check_names(names.map(|(i, token)| (format!("token[{i}].name"), &token.name)))?;
         let is_eraser = |token: &&ApiToken| token.roles().has(ApiRole::Eraser);

@@ -98,6 +98,16 @@ impl Config {
             );
             return Err(Wrong::new(key, problem));
         }
+        let (key, proxies) = match self.api.listen {
+            Some(_) => ("api.trusted_proxies", &self.api.trusted_proxies),
+            None => ("http.trusted_proxies", &self.http.trusted_proxies),
+        };
+        if !proxies.is_empty() && self.api.token.is_empty() {
+            let problem = "the API could be reached through these proxies without a token; allowed is one of: a token \
+                           ([[api.token]] or LIVETRAIL_API_TOKEN), or an api.listen without trusted proxies on a \
+                           loopback address such as 127.0.0.1:8081";
+            return Err(Wrong::new(key, problem));
+        }
         Ok(())
     }
 

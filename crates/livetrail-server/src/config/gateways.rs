@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
+use ipnet::IpNet;
 use livetrail_egress::EgressConfig;
 use livetrail_http::HttpConfig;
 use livetrail_rtmp::RtmpConfig;
@@ -9,8 +10,8 @@ use livetrail_settings::Bounds;
 use serde::Deserialize;
 
 use super::{
-    Span, address,
-    section::{DAY_S, Section},
+    Span, address, proxies,
+    section::{DAY_S, Section, Wrong},
     types,
 };
 
@@ -45,6 +46,9 @@ pub(crate) struct Rtmp {
     pub(crate) listen: SocketAddr,
     pub(crate) max_connections: usize,
     pub(crate) max_connections_per_ip: usize,
+    #[serde(with = "types::networks")]
+    pub(crate) trusted_proxies: Vec<IpNet>,
+    pub(crate) require_proxy: bool,
     pub(crate) handshake_timeout: Span,
     pub(crate) command_timeout: Span,
     pub(crate) write_stall_timeout: Span,
@@ -61,6 +65,8 @@ impl Default for Rtmp {
             listen: ([0, 0, 0, 0], 1935).into(),
             max_connections: of.max_connections,
             max_connections_per_ip: of.max_connections_per_ip,
+            trusted_proxies: Vec::new(),
+            require_proxy: false,
             handshake_timeout: Span(of.handshake_timeout),
             command_timeout: Span(of.command_timeout),
             write_stall_timeout: Span(of.write_stall_timeout),
@@ -73,6 +79,15 @@ impl Default for Rtmp {
 }
 
 impl Rtmp {
+    /// Everything but the proxies, which a reload can change.
+    pub(crate) fn without_proxies(&self) -> Self {
+        Self {
+            trusted_proxies: Vec::new(),
+            require_proxy: false,
+            ..self.clone()
+        }
+    }
+
     /// The settings in the form that the gateway takes.
     pub(crate) fn gateway(&self) -> RtmpConfig {
         let mut config = RtmpConfig::default();
@@ -96,6 +111,7 @@ fn connections(list: &mut Bounds, all: usize, per_ip: usize) {
 
 impl Section for Rtmp {
     fn bounds(&self, list: &mut Bounds) {
+        proxies::bounds(list, &self.trusted_proxies);
         connections(list, self.max_connections, self.max_connections_per_ip);
         list.span("handshake_timeout", self.handshake_timeout, 1, 3_600);
         list.span("command_timeout", self.command_timeout, 1, 3_600);
@@ -103,6 +119,10 @@ impl Section for Rtmp {
         list.span("write_stall_timeout", self.write_stall_timeout, 1, 3_600);
         list.number("egress_threads", self.egress_threads, 0, 256, "");
         list.span("send_interval", self.send_interval, 0, 1);
+    }
+
+    fn check(&self) -> Result<(), Wrong> {
+        proxies::check(&self.trusted_proxies, self.require_proxy)
     }
 }
 
@@ -114,6 +134,9 @@ pub(crate) struct Http {
     pub(crate) listen: SocketAddr,
     pub(crate) max_connections: usize,
     pub(crate) max_connections_per_ip: usize,
+    #[serde(with = "types::networks")]
+    pub(crate) trusted_proxies: Vec<IpNet>,
+    pub(crate) require_proxy: bool,
     pub(crate) header_timeout: Span,
     pub(crate) write_stall_timeout: Span,
     pub(crate) egress_threads: usize,
@@ -129,6 +152,8 @@ impl Default for Http {
             listen: ([127, 0, 0, 1], 8080).into(),
             max_connections: of.max_connections,
             max_connections_per_ip: of.max_connections_per_ip,
+            trusted_proxies: Vec::new(),
+            require_proxy: false,
             header_timeout: Span(of.header_timeout),
             write_stall_timeout: Span(of.write_stall_timeout),
             egress_threads: of.egress.threads,
@@ -142,6 +167,15 @@ impl Default for Http {
 }
 
 impl Http {
+    /// Everything but the proxies, which a reload can change.
+    pub(crate) fn without_proxies(&self) -> Self {
+        Self {
+            trusted_proxies: Vec::new(),
+            require_proxy: false,
+            ..self.clone()
+        }
+    }
+
     /// The settings in the form that the gateway takes.
     pub(crate) fn gateway(&self) -> HttpConfig {
         let mut config = HttpConfig::default();
@@ -157,11 +191,16 @@ impl Http {
 
 impl Section for Http {
     fn bounds(&self, list: &mut Bounds) {
+        proxies::bounds(list, &self.trusted_proxies);
         connections(list, self.max_connections, self.max_connections_per_ip);
         list.span("header_timeout", self.header_timeout, 1, 3_600);
         list.span("write_stall_timeout", self.write_stall_timeout, 1, 3_600);
         list.number("egress_threads", self.egress_threads, 0, 256, "");
         list.span("send_interval", self.send_interval, 0, 1);
+    }
+
+    fn check(&self) -> Result<(), Wrong> {
+        proxies::check(&self.trusted_proxies, self.require_proxy)
     }
 }
 

@@ -19,6 +19,7 @@ mod log;
 mod modes;
 mod outside;
 mod place;
+mod proxies;
 mod retention;
 mod section;
 mod sinks;

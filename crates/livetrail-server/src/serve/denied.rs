@@ -6,7 +6,7 @@ use livetrail_audit::{AuditAction, AuditPipeline, AuditRecord, Outcome, Reason};
 use livetrail_engine::{Clock, SessionId};
 use livetrail_gateway::{DeniedConnections, DenyRules};
 
-use crate::config::Config;
+use crate::{config::Config, operator::at};
 
 /// The name of an application or a stream that the client has not yet named.
 const UNNAMED: &str = "-";
@@ -38,8 +38,8 @@ fn record_of(denied: &DeniedConnections, now_ms: u64) -> AuditRecord {
         .with_protocol(protocol)
         .with_outcome(Outcome::Denied)
         .with_reason(Reason::AddressDenied);
-    if let Some(peer) = denied.peer {
-        record = record.with_peer(peer);
+    if let Some(client) = denied.client {
+        record = at(record, client);
     }
     if denied.count > 1 {
         let ago = |ago: Duration| {

@@ -7,6 +7,7 @@ mod limits;
 mod log;
 mod notify;
 mod plan;
+mod proxies;
 mod reload;
 mod settings;
 mod signals;
@@ -27,6 +28,7 @@ pub(crate) use drain::{Drain, MOST_DRAIN};
 pub(crate) use limits::raise_open_files;
 pub(crate) use log::init as init_log;
 pub(crate) use plan::StartPlan;
+use proxies::Proxies;
 pub(crate) use reload::Reloadable;
 pub(crate) use settings::trail_settings;
 pub(crate) use signals::{Harmless, Signals};
@@ -121,7 +123,8 @@ impl Server {
             .gate(gate)
             .build()?;
         let deny = denied::rules(&config, pipeline.clone(), clock.clone());
-        let gateways = match Gateways::new(&fitted, &engine, rtmp, http, api) {
+        let proxies = Proxies::new(&config);
+        let gateways = match Gateways::new(&fitted, &engine, (rtmp, http, api), &proxies) {
             Ok(gateways) => gateways,
             Err(error) => {
                 // The boot is already on record. The end of the boot follows it.
@@ -146,7 +149,12 @@ impl Server {
                 http: gateways.http.local_addr(),
                 api: gateways.api.as_ref().unwrap_or(&gateways.http).local_addr(),
             },
-            reloadable: Reloadable::new(config.clone(), auth, state.tokens(), deny.clone()),
+            reloadable: Reloadable::new(
+                config.clone(),
+                auth,
+                state.tokens(),
+                (deny.clone(), proxies),
+            ),
             deny,
             drain,
             shutdown_timeout: config.shutdown_timeout.0,
@@ -310,19 +318,22 @@ impl Gateways {
     fn new(
         config: &Config,
         engine: &Engine,
-        rtmp: TcpListener,
-        http: TcpListener,
-        api: Option<TcpListener>,
+        (rtmp, http, api): (TcpListener, TcpListener, Option<TcpListener>),
+        proxies: &Proxies,
     ) -> anyhow::Result<Self> {
         let of_http = |listener| HttpGateway::new(listener, engine.clone(), config.http.gateway());
         Ok(Self {
             rtmp: RtmpServer::new(rtmp, engine.clone(), config.rtmp.gateway())
-                .context("the RTMP gateway cannot start")?,
-            http: of_http(http).context("the HTTP gateway cannot start")?,
+                .context("the RTMP gateway cannot start")?
+                .trust(proxies.rtmp.clone()),
+            http: of_http(http)
+                .context("the HTTP gateway cannot start")?
+                .trust(proxies.http.clone()),
             api: api
                 .map(of_http)
                 .transpose()
-                .context("the API cannot start")?,
+                .context("the API cannot start")?
+                .map(|api| api.trust(proxies.api.clone())),
         })
     }
 }

@@ -6,6 +6,7 @@ use livetrail_audit::AuditPipeline;
 use livetrail_engine::{Engine, SessionContext};
 use livetrail_gateway::DenyRules;
 
+use super::proxies::Proxies;
 use crate::{
     api::ApiTokens,
     config::{
@@ -32,6 +33,7 @@ pub(crate) struct Reloadable {
     auth: Arc<Exchangeable>,
     tokens: Arc<ApiTokens>,
     denied: DenyRules,
+    proxies: Proxies,
 }
 
 impl Reloadable {
@@ -39,13 +41,14 @@ impl Reloadable {
         config: Config,
         auth: Arc<Exchangeable>,
         tokens: Arc<ApiTokens>,
-        denied: DenyRules,
+        (denied, proxies): (DenyRules, Proxies),
     ) -> Self {
         Self {
             current: Mutex::new(Arc::new(config)),
             auth,
             tokens,
             denied,
+            proxies,
         }
     }
 
@@ -123,11 +126,20 @@ impl Reloadable {
             api.ip().is_loopback() || !config.api.token.is_empty(),
             "api.token: the API listens on {api}, which others can reach, until the next restart: it needs a token"
         );
+        let proxies = match old.api.listen {
+            Some(_) => &config.api.trusted_proxies,
+            None => &config.http.trusted_proxies,
+        };
+        anyhow::ensure!(
+            proxies.is_empty() || !config.api.token.is_empty(),
+            "api.token: the API could be reached through trusted proxies: it needs a token"
+        );
         engine.set_applications(config.application.iter().map(|app| app.spec()))?;
         engine.set_limits(config.limits.limits());
         self.auth.exchange(chain, &config.api.token);
         self.tokens.exchange(&config.api.token);
         self.denied.exchange(config.auth.deny_ips.iter().copied());
+        self.proxies.exchange(&config);
         let revoked = revoked(&old.auth, &config.auth);
         let ended = engine.revoke(revoked);
         let changes = Changes {
@@ -141,8 +153,20 @@ impl Reloadable {
             application: config.application,
             limits: config.limits,
             auth: config.auth,
+            rtmp: crate::config::Rtmp {
+                trusted_proxies: config.rtmp.trusted_proxies,
+                require_proxy: config.rtmp.require_proxy,
+                ..old.rtmp.clone()
+            },
+            http: crate::config::Http {
+                trusted_proxies: config.http.trusted_proxies,
+                require_proxy: config.http.require_proxy,
+                ..old.http.clone()
+            },
             api: crate::config::Api {
                 token: config.api.token,
+                trusted_proxies: config.api.trusted_proxies,
+                require_proxy: config.api.require_proxy,
                 ..old.api.clone()
             },
             ..Config::clone(&old)
@@ -298,6 +322,7 @@ impl Changes {
                 ("limits", old.limits == new.limits),
                 ("auth", old.auth == new.auth),
                 ("api.token", old.api.token == new.api.token),
+                ("trusted_proxies", same_proxies(old, new)),
             ]),
             need_restart: differing(&[
                 ("node", old.node == new.node),
@@ -312,8 +337,14 @@ impl Changes {
                 ),
                 ("drain_timeout", old.drain_timeout == new.drain_timeout),
                 ("log", old.log == new.log),
-                ("rtmp", old.rtmp == new.rtmp),
-                ("http", old.http == new.http),
+                (
+                    "rtmp",
+                    old.rtmp.without_proxies() == new.rtmp.without_proxies(),
+                ),
+                (
+                    "http",
+                    old.http.without_proxies() == new.http.without_proxies(),
+                ),
                 ("api.listen", old.api.listen == new.api.listen),
                 (
                     "api.erasure_approvals",
@@ -360,6 +391,21 @@ impl Changes {
             ..Self::default()
         }
     }
+}
+
+/// Whether all listeners trust the same proxies in the same way.
+fn same_proxies(old: &Config, new: &Config) -> bool {
+    let of = |config: &Config| {
+        let Config {
+            rtmp, http, api, ..
+        } = config.clone();
+        [
+            (rtmp.trusted_proxies, rtmp.require_proxy),
+            (http.trusted_proxies, http.require_proxy),
+            (api.trusted_proxies, api.require_proxy),
+        ]
+    };
+    of(old) == of(new)
 }
 
 /// Which of these keys were added, removed and changed. Keys are compared by their names.
@@ -483,7 +529,12 @@ mod tests {
         let tokens = Arc::new(ApiTokens::new(&public.api.token));
         let runtime = tokio::runtime::Runtime::new().unwrap();
         let auth = no_authenticators(&runtime, &public.api.token);
-        let reloadable = Reloadable::new(public, auth, tokens, DenyRules::default());
+        let reloadable = Reloadable::new(
+            public,
+            auth,
+            tokens,
+            (DenyRules::default(), Proxies::default()),
+        );
         let engine = Engine::builder().build().unwrap();
         // It is valid as a file, but not for the address that stays until the next restart.
         let refused = reloadable.apply(Config::default(), &engine).unwrap_err();
@@ -607,7 +658,12 @@ mod tests {
         let runtime = tokio::runtime::Runtime::new().unwrap();
         let auth = no_authenticators(&runtime, &[]);
         let tokens = Arc::new(ApiTokens::new(&[]));
-        let reloadable = Reloadable::new(old, auth, tokens, DenyRules::default());
+        let reloadable = Reloadable::new(
+            old,
+            auth,
+            tokens,
+            (DenyRules::default(), Proxies::default()),
+        );
         let engine = Engine::builder().build().unwrap();
         reloadable.apply(new.clone(), &engine).unwrap();
         let again = reloadable.apply(new, &engine).unwrap().to_string();

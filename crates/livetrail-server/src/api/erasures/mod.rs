@@ -3,14 +3,14 @@
 mod approvals;
 mod states;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use axum::{
     Extension, Json,
-    extract::{ConnectInfo, Path, State, rejection::JsonRejection},
+    extract::{Path, State, rejection::JsonRejection},
     http::{HeaderMap, StatusCode},
 };
-use livetrail_engine::{Clock as _, SessionId};
+use livetrail_engine::{ClientAddress, Clock as _, SessionId};
 use livetrail_index::Filter;
 use livetrail_trail::personal::{ErasureReport, ErasureRequest, Whose, erase};
 use serde::{Deserialize, Serialize};
@@ -197,7 +197,7 @@ impl From<ErasureReport> for ErasureAnswer {
 pub(super) async fn create(
     State(state): State<ApiState>,
     Extension(operator): Extension<Operator>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    Extension(client): Extension<ClientAddress>,
     Asked(Nothing {}): Asked<Nothing>,
     headers: HeaderMap,
     body: Result<Json<NewErasure>, JsonRejection>,
@@ -209,7 +209,7 @@ pub(super) async fn create(
     if is_dry {
         return Ok((StatusCode::OK, Json(count(&state, request).await?)));
     }
-    let caller = caller(&state, operator, peer, &headers);
+    let caller = caller(&state, operator, client, &headers);
     let needs_approval = state.inner.approvals.are_needed();
     let approved = with_approvals(&state, move |state, now| {
         let record = |request: &ErasureRequest| agreed(state, request, caller);
@@ -237,13 +237,13 @@ pub(super) async fn create(
 pub(super) async fn approve(
     State(state): State<ApiState>,
     Extension(operator): Extension<Operator>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    Extension(client): Extension<ClientAddress>,
     Path(request): Path<String>,
     Asked(Nothing {}): Asked<Nothing>,
     headers: HeaderMap,
 ) -> Result<(StatusCode, Json<ErasureAnswer>), ApiError> {
     let by = operator.name.clone().unwrap_or_default();
-    let caller = caller(&state, operator, peer, &headers);
+    let caller = caller(&state, operator, client, &headers);
     let approved = with_approvals(&state, move |state, now| {
         let record = |request: &ErasureRequest| agreed(state, request, caller);
         state.inner.approvals.approve(&request, &by, now, record)
@@ -310,10 +310,15 @@ pub(super) async fn list(
     Ok(Json(Erasures { erasures }))
 }
 
-fn caller(state: &ApiState, operator: Operator, peer: SocketAddr, headers: &HeaderMap) -> Caller {
+fn caller(
+    state: &ApiState,
+    operator: Operator,
+    client: ClientAddress,
+    headers: &HeaderMap,
+) -> Caller {
     Caller {
         token: operator.name,
-        peer: Some(peer),
+        client: Some(client),
         agent: user_agent(headers, &state.inner.engine),
     }
 }
