@@ -299,7 +299,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Whether output waits for the socket. While a player is with the egress, there is none here.
+    /// Whether output waits for the socket. The egress has the output of an attached viewer.
     fn has_output(&self) -> bool {
         !self.outbox.is_empty() || self.stream.is_pending()
     }

@@ -15,7 +15,7 @@ pub struct ForApplications<A> {
 }
 
 impl<A> ForApplications<A> {
-    /// Asks the authenticator about attempts for these applications; for all if there are none.
+    /// Asks the authenticator about attempts for these applications. An empty list means all.
     #[must_use]
     pub fn new(applications: impl IntoIterator<Item = AppPattern>, authenticator: A) -> Self {
         Self {

@@ -95,7 +95,7 @@ pub(super) async fn serve(shared: Arc<Shared>, incoming: Incoming) -> Closed {
                 match client::of_request(&mut request, &client, &rules).await {
                     Ok(turn) => {
                         let answer = service.call(request).await;
-                        // By now a session is admitted, or there is none.
+                        // By now the session is admitted, or the request has no session.
                         drop(turn);
                         answer
                     }

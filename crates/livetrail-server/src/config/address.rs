@@ -16,7 +16,7 @@ use serde::{
 /// runs: a reload asks no name server, so it neither waits for one nor fails with it.
 static RESOLVED: Mutex<BTreeMap<String, IpAddr>> = Mutex::new(BTreeMap::new());
 
-/// The most names that are kept. Any further name is looked up each time.
+/// The maximum number of names that are kept. Any further name is resolved each time.
 const MOST_NAMES: usize = 64;
 
 /// Parses an address. A name is looked up, once for the process, and may block until the system's
