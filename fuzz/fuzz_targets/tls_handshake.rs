@@ -1,0 +1,6 @@
+//! A server's handshake: see `livetrail_tls::fuzz`.
+#![no_main]
+
+mod peers;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| peers::PEERS.handshake(data));
