@@ -58,6 +58,8 @@ pub struct Incoming {
     pub client: ClientAddress,
     /// The name in the client's verified certificate, if it has shown one: a URI or a DNS name.
     pub certificate: Option<Arc<str>>,
+    /// The protocol that the handshake of TLS has agreed on (ALPN), such as `h2`.
+    pub protocol: Option<Vec<u8>>,
     /// The connection is a trusted proxy's own, such as its health check. It must not become a
     /// session.
     pub is_proxys_own: bool,
@@ -352,7 +354,11 @@ impl Door {
             secured = self.security.secure(stream) => secured,
             () = self.stop.clone().wait() => return None,
         };
-        let (stream, certificate) = match secured {
+        let Secured {
+            stream,
+            certificate,
+            protocol,
+        } = match secured {
             Ok(secured) => secured,
             Err(error) => {
                 let (gateway, peer) = (self.rules.gateway, log::personal(client.peer));
@@ -363,6 +369,7 @@ impl Door {
         Some(Incoming {
             stream,
             certificate,
+            protocol,
             client,
             is_proxys_own,
             authority,
@@ -446,18 +453,33 @@ struct Security {
     tls: Option<TlsAcceptor>,
 }
 
+/// A connection that is encrypted if its listener does so, and what its handshake has shown.
+struct Secured {
+    stream: Transport,
+    certificate: Option<Arc<str>>,
+    protocol: Option<Vec<u8>>,
+}
+
 impl Security {
-    /// Encrypts a connection if its listener does so. Returns the name in the client's certificate.
+    /// Encrypts a connection if its listener does so.
     #[cfg_attr(
         not(feature = "tls"),
         expect(clippy::unused_async, reason = "no handshake")
     )]
-    async fn secure(&self, stream: TcpStream) -> io::Result<(Transport, Option<Arc<str>>)> {
+    async fn secure(&self, stream: TcpStream) -> io::Result<Secured> {
         #[cfg(feature = "tls")]
         if let Some(tls) = &self.tls {
             let accepted = tls.accept(stream).await?;
-            return Ok((accepted.transport, accepted.certificate.map(Into::into)));
+            return Ok(Secured {
+                stream: accepted.transport,
+                certificate: accepted.certificate.map(Into::into),
+                protocol: accepted.protocol,
+            });
         }
-        Ok((Transport::plain(stream), None))
+        Ok(Secured {
+            stream: Transport::plain(stream),
+            certificate: None,
+            protocol: None,
+        })
     }
 }

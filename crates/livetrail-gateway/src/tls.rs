@@ -50,6 +50,7 @@ pub(crate) struct TlsCounts {
 pub(crate) struct Accepted {
     pub(crate) transport: Transport,
     pub(crate) certificate: Option<PeerName>,
+    pub(crate) protocol: Option<Vec<u8>>,
 }
 
 impl TlsAcceptor {
@@ -92,6 +93,7 @@ impl TlsAcceptor {
         .await?;
         Ok(Accepted {
             certificate: established.peer.clone(),
+            protocol: established.protocol.clone(),
             transport: transport(stream, established, rest),
         })
     }

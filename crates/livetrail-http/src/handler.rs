@@ -17,6 +17,8 @@ use livetrail_engine::{
 };
 use livetrail_gateway::query_credentials;
 
+#[cfg(feature = "tls")]
+use crate::session::StreamBody;
 use crate::{
     config::PlaybackOptions,
     error::{Error, Result},
@@ -167,13 +169,18 @@ async fn stopping(link: Option<&Link>) {
 }
 
 /// On a connection of our own gateway, the egress sends the stream, and the connection ends with
-/// it.
+/// it, unless the connection carries other answers as well.
 fn stream(playback: Playback, request: &Parts) -> Response<Body> {
     let link = request.extensions.get::<Link>();
     let metadata = !is_of_a_page(request);
     let Some(link) = link.filter(|_| request.method == Method::GET) else {
         return Response::new(Body::new(FlvBody::new(playback, metadata)));
     };
+    #[cfg(feature = "tls")]
+    if link.is_shared() {
+        let body = StreamBody::new(link.clone(), playback, metadata);
+        return Response::new(Body::new(body));
+    }
     let framing = if request.version < Version::HTTP_11 {
         Framing::Plain
     } else {

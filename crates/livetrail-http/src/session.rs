@@ -2,7 +2,8 @@
 //!
 //! On a connection of our own gateway the body only makes hyper send the answer's head. The
 //! connection then leaves hyper, and the egress sends the stream. In any other server the body
-//! reads frames from its [`Playback`].
+//! reads frames from its [`Playback`], and so it does where a connection carries several answers
+//! (HTTP/2).
 
 use std::{
     collections::VecDeque,
@@ -128,6 +129,61 @@ pub(crate) struct Handover {
     pub(crate) variant: Variant,
 }
 
+/// The body of an answer that shares its connection with others: a [`FlvBody`] whose session is
+/// watched. The frames that its client does not read stay in the engine, as for any slow viewer.
+#[cfg(feature = "tls")]
+pub(crate) struct StreamBody {
+    link: Link,
+    body: FlvBody,
+    ended: EndSignal,
+}
+
+/// The answer of an evicted viewer is incomplete.
+#[cfg(feature = "tls")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the viewer was evicted")]
+pub(crate) struct Evicted;
+
+#[cfg(feature = "tls")]
+impl StreamBody {
+    pub(crate) fn new(link: Link, playback: Playback, metadata: bool) -> Self {
+        link.watch(&playback);
+        Self {
+            link,
+            ended: playback.end_signal(),
+            body: FlvBody::new(playback, metadata),
+        }
+    }
+}
+
+#[cfg(feature = "tls")]
+impl Body for StreamBody {
+    type Data = Bytes;
+    type Error = Evicted;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Evicted>>> {
+        let this = self.get_mut();
+        let Some(Ok(frame)) = ready!(Pin::new(&mut this.body).poll_frame(cx)) else {
+            let is_evicted = this.ended.reason() == Some(Reason::Evicted);
+            return Poll::Ready(is_evicted.then_some(Err(Evicted)));
+        };
+        Poll::Ready(Some(Ok(frame)))
+    }
+}
+
+#[cfg(feature = "tls")]
+impl Drop for StreamBody {
+    fn drop(&mut self) {
+        if let (Some(playback), Some(cause)) = (self.body.playback.take(), self.link.failure()) {
+            playback.end_with(Reason::ClientClosed, &cause);
+        }
+        self.link.finish();
+    }
+}
+
 /// Marks a request of a trusted proxy itself, such as a health check: it gets no stream, so that it
 /// leaves no record.
 #[derive(Debug, Clone, Copy)]
@@ -142,6 +198,7 @@ pub(crate) struct Link(Arc<Tie>);
 
 struct Tie {
     session: watch::Sender<Option<(SessionId, EndSignal)>>,
+    carries: Carries,
     handover: Mutex<Option<Handover>>,
     /// How far the answer's head has been sent.
     stage: AtomicU8,
@@ -150,14 +207,37 @@ struct Tie {
     stop: Stop,
 }
 
+/// What a connection carries at once.
+enum Carries {
+    One,
+    /// This answer and others.
+    #[cfg(feature = "tls")]
+    Several {
+        /// What the client does not do, once that is certain.
+        failure: std::sync::OnceLock<String>,
+    },
+}
+
 const NOTHING: u8 = 0;
 const HEAD_IS_QUEUED: u8 = 1;
 const HEAD_IS_SENT: u8 = 2;
 
 impl Link {
     pub(crate) fn new(reserved: bool, stop: Stop) -> Self {
+        Self::carrying(Carries::One, reserved, stop)
+    }
+
+    /// The link of one answer among several on a connection.
+    #[cfg(feature = "tls")]
+    pub(crate) fn of_several(reserved: bool, stop: Stop) -> Self {
+        let failure = std::sync::OnceLock::new();
+        Self::carrying(Carries::Several { failure }, reserved, stop)
+    }
+
+    fn carrying(carries: Carries, reserved: bool, stop: Stop) -> Self {
         Self(Arc::new(Tie {
             session: watch::Sender::new(None),
+            carries,
             handover: Mutex::new(None),
             stage: AtomicU8::new(NOTHING),
             reserved,
@@ -168,6 +248,33 @@ impl Link {
     /// Whether the connection is in reserve, and thus must not carry a stream.
     pub(crate) fn is_reserved(&self) -> bool {
         self.0.reserved
+    }
+
+    /// Whether the connection carries other answers as well.
+    pub(crate) fn is_shared(&self) -> bool {
+        !matches!(self.0.carries, Carries::One)
+    }
+
+    /// Whether there is a session.
+    #[cfg(feature = "tls")]
+    pub(crate) fn has_session(&self) -> bool {
+        self.0.session.borrow().is_some()
+    }
+
+    /// Notes why the session will end.
+    #[cfg(feature = "tls")]
+    pub(crate) fn fail(&self, cause: String) {
+        if let Carries::Several { failure } = &self.0.carries {
+            let _ = failure.set(cause);
+        }
+    }
+
+    #[cfg(feature = "tls")]
+    fn failure(&self) -> Option<String> {
+        match &self.0.carries {
+            Carries::One => None,
+            Carries::Several { failure } => failure.get().cloned(),
+        }
     }
 
     /// Completes when the gateway stops.
@@ -192,6 +299,12 @@ impl Link {
         let playback = &handover.playback;
         let session = (playback.session(), playback.end_signal());
         *self.handover() = Some(handover);
+        self.0.session.send_replace(Some(session));
+    }
+
+    #[cfg(feature = "tls")]
+    fn watch(&self, playback: &Playback) {
+        let session = (playback.session(), playback.end_signal());
         self.0.session.send_replace(Some(session));
     }
 

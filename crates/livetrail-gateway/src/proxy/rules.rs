@@ -130,8 +130,20 @@ impl AddressRules {
         if client.source != PeerSource::Forwarded {
             return Ok(None);
         }
+        self.turn_of_request(client).await.map(Some)
+    }
+
+    /// Counts a request for the address of its client, until the turn is dropped: one of several
+    /// that a connection carries at once. Waits for at most a second.
+    ///
+    /// # Errors
+    /// [`OverLimit`]: the address has too many connections and requests without a session.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime with time.
+    pub async fn turn_of_request(&self, client: &ClientAddress) -> Result<AddressTurn, OverLimit> {
         let turn = self.connections.turn_of(client.peer).await;
-        turn.map(Some).ok_or(OverLimit)
+        turn.ok_or(OverLimit)
     }
 }
 

@@ -71,11 +71,13 @@ pub(super) fn client_of(
     Ok(ClientAddress::of_proxy(client, via, PeerSource::Forwarded))
 }
 
-/// Sets the client of a request, and counts the request for its address if a proxy named it.
+/// Sets the client of a request. Counts the request for its address if a proxy named it, or if its
+/// connection may carry several at once.
 pub(super) async fn of_request<B>(
     request: &mut Request<B>,
     peer: &ClientAddress,
     rules: &AddressRules,
+    is_shared: bool,
 ) -> Result<Option<AddressTurn>, Refused> {
     let client = client_of(request.headers(), peer, rules);
     if matches!(client, Err(Refused::Contradiction | Refused::NoAddress)) {
@@ -85,7 +87,10 @@ pub(super) async fn of_request<B>(
     if client.source == PeerSource::Forwarded && rules.denies(&client) {
         return Err(Refused::Denied);
     }
-    let turn = rules.turn(&client).await;
+    let turn = match is_shared {
+        true => rules.turn_of_request(&client).await.map(Some),
+        false => rules.turn(&client).await,
+    };
     let turn = turn.map_err(|OverLimit| Refused::OverLimit)?;
     let extensions = request.extensions_mut();
     extensions.insert(ConnectInfo(client.peer));

@@ -1,7 +1,8 @@
 //! One connection: hyper's HTTP/1 state machine, the causes that end it early, and its hand-over
-//! when a stream begins.
+//! when a stream begins. A connection of HTTP/2 is in `http2`.
 
 use std::{
+    convert::Infallible,
     future::{Future as _, poll_fn},
     pin::Pin,
     sync::Arc,
@@ -9,15 +10,17 @@ use std::{
     time::Duration,
 };
 
-use axum::body::Body;
+use axum::{Router, body::Body, response::Response};
 use hyper::{Request, body, server::conn::http1, service::Service};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
-use livetrail_engine::{Reason, SessionId, log};
-use livetrail_gateway::{Closed, Incoming, Opened, Reserved, Slot};
+use livetrail_engine::{ClientAddress, Reason, SessionId, log};
+use livetrail_gateway::{AddressRules, AddressTurn, Closed, Incoming, Opened, Reserved, Slot};
 
+#[cfg(feature = "tls")]
+use super::{HTTP_2, http2};
 use super::{Shared, client, host, stalled::StallGuard, viewer};
 use crate::session::{Link, ProxysOwn};
 
@@ -69,38 +72,32 @@ pub(super) async fn serve(shared: Arc<Shared>, incoming: Incoming) -> Closed {
         rules,
         opened,
         stop,
+        #[cfg(feature = "tls")]
+        protocol,
         ..
     } = incoming;
+    #[cfg(feature = "tls")]
+    if protocol.as_deref() == Some(HTTP_2.as_bytes()) {
+        let requests = Requests::new(&shared, client, is_proxys_own, rules);
+        return http2::serve(&shared.config, requests, stream, opened, stop).await;
+    }
     let peer = client.peer;
     let mut counted = Counted::new(opened);
     let config = &shared.config;
     let link = Link::new(counted.reserved().is_some(), stop.clone());
-    let service = TowerToHyperService::new(shared.service.clone());
+    let requests = Requests::new(&shared, client, is_proxys_own, rules);
     let of_connection = {
         let (link, reserved) = (link.clone(), counted.reserved());
         hyper::service::service_fn(move |request: Request<body::Incoming>| {
             if let Some(reserved) = &reserved {
                 reserved.busy();
             }
-            let mut request = request.map(Body::new);
-            request.extensions_mut().insert(link.clone());
-            if is_proxys_own {
-                request.extensions_mut().insert(ProxysOwn);
-            }
-            let (service, rules) = (service.clone(), rules.clone());
+            let (requests, link) = (requests.clone(), link.clone());
             async move {
-                if let Err(problem) = host::check(request.version(), request.headers()) {
-                    return Ok(problem.into_response());
-                }
-                match client::of_request(&mut request, &client, &rules).await {
-                    Ok(turn) => {
-                        let answer = service.call(request).await;
-                        // By now the session is admitted, or the request has no session.
-                        drop(turn);
-                        answer
-                    }
-                    Err(refused) => Ok(refused.into_response()),
-                }
+                let (answer, turn) = requests.answer(link, request).await;
+                // By now the session is admitted, or the request has no session.
+                drop(turn);
+                answer
             }
         })
     };
@@ -179,8 +176,54 @@ pub(super) async fn serve(shared: Arc<Shared>, incoming: Incoming) -> Closed {
     }
 }
 
+/// What answers the requests of a connection. Cloning gives another handle to the same.
+#[derive(Clone)]
+pub(super) struct Requests {
+    service: TowerToHyperService<Router>,
+    pub(super) client: ClientAddress,
+    is_proxys_own: bool,
+    rules: AddressRules,
+}
+
+impl Requests {
+    fn new(
+        shared: &Shared,
+        client: ClientAddress,
+        is_proxys_own: bool,
+        rules: AddressRules,
+    ) -> Self {
+        Self {
+            service: TowerToHyperService::new(shared.service.clone()),
+            client,
+            is_proxys_own,
+            rules,
+        }
+    }
+
+    /// The answer, and how the request is counted for the address of its client.
+    pub(super) async fn answer(
+        &self,
+        link: Link,
+        request: Request<body::Incoming>,
+    ) -> (Result<Response, Infallible>, Option<AddressTurn>) {
+        let mut request = request.map(Body::new);
+        let is_shared = link.is_shared();
+        request.extensions_mut().insert(link);
+        if self.is_proxys_own {
+            request.extensions_mut().insert(ProxysOwn);
+        }
+        if let Err(problem) = host::of_request(&mut request) {
+            return (Ok(problem.into_response()), None);
+        }
+        match client::of_request(&mut request, &self.client, &self.rules, is_shared).await {
+            Ok(turn) => (self.service.call(request).await, turn),
+            Err(refused) => (Ok(refused.into_response()), None),
+        }
+    }
+}
+
 /// A limit beyond the range of the clock is no limit.
-fn unless_never(limit: Duration) -> Option<Duration> {
+pub(super) fn unless_never(limit: Duration) -> Option<Duration> {
     const NEVER: Duration = Duration::from_secs(100 * 365 * 86_400);
     (limit < NEVER).then_some(limit)
 }

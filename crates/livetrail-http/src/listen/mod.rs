@@ -7,10 +7,13 @@
 //! - A long header: [`HttpConfig::max_header_bytes`].
 //! - An answer that the client does not read: [`HttpConfig::write_stall_timeout`]; for a stream,
 //!   the engine's stall timeout.
+//! - Requests at once on a connection of HTTP/2, and floods of its frames: see `http2`.
 
 mod client;
 mod connection;
 mod host;
+#[cfg(feature = "tls")]
+mod http2;
 mod stalled;
 mod viewer;
 
@@ -29,6 +32,12 @@ use crate::{config::HttpConfig, handler, wire::FlvWire};
 /// The gateway's name in logs and reports.
 const GATEWAY: &str = "http";
 
+/// The names of the protocols (ALPN). [`HttpGateway::PROTOCOLS`] has them.
+#[cfg(feature = "tls")]
+const HTTP_2: &str = "h2";
+#[cfg(feature = "tls")]
+const HTTP_1: &str = "http/1.1";
+
 /// What all connections of a gateway share.
 struct Shared {
     service: Router,
@@ -36,10 +45,11 @@ struct Shared {
     viewers: Viewers<FlvWire>,
 }
 
-/// An HTTP/1 server from which viewers play an engine's streams. It can serve other routes as well.
+/// An HTTP server from which viewers play an engine's streams. It can serve other routes as well.
+/// It speaks HTTP/1.1 and, where TLS has agreed on it, HTTP/2.
 ///
-/// Each connection has one task. A few threads send to all viewers; they start with the first
-/// viewer. Each limit is in [`HttpConfig`].
+/// Each connection has one task, and each request of HTTP/2 has one of its own. A few threads send
+/// to all viewers of HTTP/1.1; they start with the first one. Each limit is in [`HttpConfig`].
 pub struct HttpGateway {
     acceptor: Acceptor,
     router: Router,
@@ -99,7 +109,12 @@ impl HttpGateway {
         self
     }
 
-    /// Speaks HTTPS: TLS on all connections. Its protocol (ALPN) is `http/1.1`.
+    /// What the TLS of a gateway should offer (ALPN), the preferred one first.
+    #[cfg(feature = "tls")]
+    pub const PROTOCOLS: &[&str] = &[HTTP_2, HTTP_1];
+
+    /// Speaks HTTPS: TLS on all connections. Let it offer [`PROTOCOLS`](Self::PROTOCOLS); a client
+    /// that agrees on `h2` gets HTTP/2, any other HTTP/1.1.
     #[cfg(feature = "tls")]
     #[must_use]
     pub fn tls(mut self, tls: livetrail_gateway::TlsAcceptor) -> Self {

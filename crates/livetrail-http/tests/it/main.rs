@@ -1,6 +1,8 @@
-//! The gateway over loopback, with a client that speaks plain HTTP/1.0.
+//! The gateway over loopback, with a client that speaks plain HTTP/1.0, and one of HTTP/2.
 
 mod common;
+#[cfg(feature = "tls")]
+mod http2;
 mod limits;
 mod manners;
 mod playback;
