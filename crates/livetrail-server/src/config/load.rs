@@ -136,6 +136,8 @@ pub(crate) fn load(
         text: &text,
     };
     let mut config = parse(&source)?;
+    // A secret that comes from a variable is not in the file.
+    let file_with_secret = path.filter(|_| config.has_a_secret_inside());
     let mut set: Table = text.parse().unwrap_or_default();
     let mut variables: Vec<_> = variables
         .into_iter()
@@ -156,7 +158,7 @@ pub(crate) fn load(
     for sink in &mut config.sink {
         sink.resolve(base);
     }
-    config.secret_files = config.files_with_secrets(path, base);
+    config.secret_files = config.files_with_secrets(file_with_secret, base);
     check_modes(&config, path)?;
     read_secrets(&mut config, base, &source)?;
     check(&config, &source)?;
