@@ -143,6 +143,7 @@ fn measure(
         threads: 0,
         io_uring: true,
         http: false,
+        tls: false,
     };
     let server = Server::start_with(&kind, program, clip, &sinks)?;
     // The start is not measured: each sink must first have everything.

@@ -83,6 +83,7 @@ fn profile(options: &Options) -> Result<()> {
             interval_ms,
             threads: 0,
             http: false,
+            tls: false,
             io_uring: true,
         },
         Which::Gateway => Kind::Gateway {

@@ -62,8 +62,9 @@ struct Compare {
     /// separate server in the table
     #[arg(long, value_delimiter = ',', default_value = "auto", value_parser = ["auto", "off"])]
     io_uring: Vec<String>,
-    /// The protocol of our server's viewers: `rtmp`, `http-flv`, or `rtmp-unaudited` (our gateway
-    /// without a trail or any observer)
+    /// The protocol of our server's viewers: `rtmp`, `http-flv`, `rtmps`, `https-flv` (the
+    /// publisher stays with RTMP), or `rtmp-unaudited` (our gateway without a trail or any
+    /// observer)
     #[arg(long, value_delimiter = ',', default_value = "rtmp,http-flv")]
     protocol: Vec<String>,
     /// Other servers: `nginx`, `bare` (a loop of `writev`), `bare-uring` (one of io_uring), or
@@ -201,13 +202,19 @@ fn candidates(options: &Compare) -> Vec<Candidate> {
             }
         };
         for (interval_ms, threads) in options.sendings() {
-            for (protocol, http) in [("rtmp", false), ("http-flv", true)] {
+            for (protocol, http, tls) in [
+                ("rtmp", false, false),
+                ("rtmps", false, true),
+                ("http-flv", true, false),
+                ("https-flv", true, true),
+            ] {
                 for way in &options.io_uring {
                     if speaks(protocol) {
                         let kind = Kind::Livetrail {
                             interval_ms,
                             threads,
                             http,
+                            tls,
                             io_uring: way == "auto",
                         };
                         add(kind, program, mark());
@@ -277,9 +284,10 @@ fn sample(viewers: usize, empty: &Usage, before: &Usage, after: &Usage, report: 
     }
 }
 
-const HEADINGS: [&str; 12] = [
+const HEADINGS: [&str; 13] = [
     "server",
     "ms/viewer·s",
+    "of plain",
     "of nginx",
     "of bare",
     "Mbit/s",
@@ -324,6 +332,9 @@ fn print(candidates: &[Candidate]) {
             vec![
                 c.name.clone(),
                 bench::spread(&cpu, 3),
+                c.kind
+                    .plain()
+                    .map_or("–".to_owned(), |plain| share(c, &plain)),
                 share(c, &Kind::Nginx),
                 share(
                     c,

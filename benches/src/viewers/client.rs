@@ -50,6 +50,9 @@ impl Client {
         ] {
             command.arg(name).arg(value);
         }
+        if let Some(ca) = server.ca() {
+            command.arg("--ca").arg(ca);
+        }
         if let Some(url) = server.publish_url() {
             command.arg("--publish").arg(url);
         }

@@ -9,11 +9,13 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use livetrail_rtmp::RtmpUrl;
+use livetrail_tls::ClientTls;
 use mio::{Events, Interest, Poll, Token, net::TcpStream};
 
 use super::{
     clip::{self, Clip, Published},
     timeline::Timeline,
+    tls::Tls,
     viewer::{Target, Viewer},
 };
 use crate::{Latencies, nanos, process_cpu};
@@ -29,8 +31,8 @@ const SETTLE: Duration = Duration::from_secs(1);
 /// Viewers to attach.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Options {
-    /// `rtmp://HOST/APP/STREAM`, `http://HOST/APP/STREAM.flv` or `raw://HOST` (chunks without a
-    /// handshake); `%` becomes the stream's number
+    /// `rtmp://HOST/APP/STREAM`, `http://HOST/APP/STREAM.flv`, `rtmps` or `https` with `--ca`, or
+    /// `raw://HOST` (chunks without a handshake); `%` becomes the stream's number
     pub url: String,
     #[arg(long, default_value_t = 1_000)]
     pub viewers: usize,
@@ -51,6 +53,10 @@ pub struct Options {
     /// their position in the stream
     #[arg(long, default_value_t = 0.0)]
     pub passing: f64,
+    /// The authority that has signed the server's certificate, for `rtmps` and `https`; the name in
+    /// the certificate is `localhost`
+    #[arg(long)]
+    pub ca: Option<PathBuf>,
     /// Publish to this RTMP address first: viewers are then compared with the published messages,
     /// and latency counts from there
     #[arg(long)]
@@ -216,6 +222,7 @@ struct Load {
     buffer: Vec<u8>,
     targets: Vec<Target>,
     address: SocketAddr,
+    tls: Option<ClientTls>,
     viewers: Vec<Option<Viewer>>,
     lost: usize,
     passing: Passing,
@@ -240,6 +247,9 @@ fn numbered(url: &str, stream: usize) -> String {
 impl Load {
     fn new(options: &Options) -> Result<Self> {
         let streams = 0..options.streams.max(1);
+        let secure = ["rtmps://", "https://"]
+            .iter()
+            .any(|scheme| options.url.starts_with(scheme));
         let targets: Vec<_> = streams
             .clone()
             .map(|stream| target(&numbered(&options.url, stream)))
@@ -272,6 +282,11 @@ impl Load {
             buffer: vec![0; READ_BYTES],
             targets: targets.into_iter().map(|(_, target)| target).collect(),
             address,
+            tls: if secure {
+                Some(ClientTls::new(options.ca.as_deref(), &[])?)
+            } else {
+                None
+            },
             viewers: Vec::new(),
             lost: 0,
             passing: Passing::default(),
@@ -396,7 +411,8 @@ impl Load {
             Token(number),
             Interest::READABLE | Interest::WRITABLE,
         )?;
-        let viewer = Viewer::new(socket, &self.targets[stream], number, stream, storm);
+        let tls = self.tls.as_ref().map(Tls::new).transpose()?;
+        let viewer = Viewer::new(socket, &self.targets[stream], tls, number, stream, storm)?;
         self.viewers.push(Some(viewer));
         Ok(number)
     }
@@ -478,7 +494,10 @@ fn target(url: &str) -> Result<(SocketAddr, Target)> {
             .with_context(|| format!("{authority} is not host:port"))?;
         found.next().context("the host has no address")
     };
-    if let Some(rest) = url.strip_prefix("http://") {
+    if let Some(rest) = ["http://", "https://"]
+        .iter()
+        .find_map(|scheme| url.strip_prefix(scheme))
+    {
         let (authority, path) = rest.split_once('/').context("the address has no path")?;
         let target = Target::Http(authority.to_owned(), format!("/{path}"));
         return Ok((resolve(authority)?, target));

@@ -15,6 +15,7 @@ pub mod server;
 pub mod share;
 pub mod stacks;
 mod timeline;
+pub mod tls;
 mod viewer;
 
 /// Raises the number of files that may be open as far as the system permits. Returns the new limit.

@@ -16,6 +16,8 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
+use super::tls;
+
 /// The timeout for a server to listen.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -36,6 +38,8 @@ pub enum Kind {
         interval_ms: u64,
         threads: usize,
         http: bool,
+        /// RTMPS or HTTPS.
+        tls: bool,
         /// By io_uring where the system has it, as by default; else never.
         io_uring: bool,
     },
@@ -65,9 +69,15 @@ impl Kind {
                 interval_ms,
                 threads: n,
                 http,
+                tls,
                 io_uring,
             } => {
-                let protocol = if http { "HTTP-FLV" } else { "RTMP" };
+                let protocol = match (http, tls) {
+                    (false, false) => "RTMP",
+                    (false, true) => "RTMPS",
+                    (true, false) => "HTTP-FLV",
+                    (true, true) => "HTTPS-FLV",
+                };
                 let way = if io_uring { "" } else { " by writev" };
                 let name = format!("livetrail {protocol}{way}{}", threads(n));
                 (name, interval_ms)
@@ -95,6 +105,15 @@ impl Kind {
         }
     }
 
+    /// The same without TLS, if it has TLS.
+    pub fn plain(&self) -> Option<Self> {
+        let mut plain = self.clone();
+        match &mut plain {
+            Self::Livetrail { tls, .. } => std::mem::take(tls).then_some(plain),
+            _ => None,
+        }
+    }
+
     /// The program that this server needs and this machine lacks.
     pub fn missing(&self) -> Option<&'static str> {
         let there = |program: &str| {
@@ -115,6 +134,8 @@ pub struct Server {
     child: Child,
     rtmp: SocketAddr,
     http: SocketAddr,
+    /// The chain of the server's certificate, and where it speaks TLS.
+    tls: Option<(PathBuf, SocketAddr)>,
     kind: Kind,
     dir: TempDir,
     /// Reads its standard output to the end, when that is a sink.
@@ -142,16 +163,27 @@ impl Server {
     pub fn start_with(kind: &Kind, livetrail: &Path, clip: &Path, more: &str) -> Result<Self> {
         let dir = tempfile::tempdir()?;
         let (rtmp, http) = (free_address()?, free_address()?);
+        let mut secure = None;
         let mut command = match kind {
             Kind::Livetrail {
                 interval_ms,
                 threads,
+                http: by_http,
+                tls: by_tls,
                 io_uring,
-                ..
             } => {
                 let path = dir.path().join("livetrail.toml");
                 let sending = sending(*interval_ms, *threads, *io_uring);
-                let config = livetrail_config(dir.path(), rtmp, http, &sending);
+                let mut config = livetrail_config(dir.path(), rtmp, http, &sending);
+                if *by_tls {
+                    let address = free_address()?;
+                    let (chain, key) = tls::certificate(dir.path())?;
+                    let section = if *by_http { "[http]\n" } else { "[rtmp]\n" };
+                    let listen = format!("{section}tls_listen = \"{address}\"\n");
+                    config = config.replacen(section, &listen, 1);
+                    config += &format!("[[tls.certificate]]\nchain = {chain:?}\nkey = {key:?}\n");
+                    secure = Some((chain, address));
+                }
                 fs::write(&path, config + more)?;
                 // A build from before ledgers has no such command, and creates its trail itself.
                 let mut init = Command::new(livetrail);
@@ -216,6 +248,7 @@ impl Server {
             child,
             rtmp,
             http,
+            tls: secure,
             kind: kind.clone(),
             dir,
             output,
@@ -226,11 +259,22 @@ impl Server {
 
     /// Where viewers go; `%` stands for the stream's number.
     pub fn play_url(&self) -> String {
-        match self.kind {
-            Kind::Livetrail { http: true, .. } => format!("http://{}/live/s%.flv", self.http),
-            Kind::Bare { .. } => format!("raw://{}", self.rtmp),
+        match (&self.kind, &self.tls) {
+            (Kind::Livetrail { http: true, .. }, Some((_, address))) => {
+                format!("https://{address}/live/s%.flv")
+            }
+            (_, Some((_, address))) => format!("rtmps://{address}/live/s%"),
+            (Kind::Livetrail { http: true, .. }, None) => {
+                format!("http://{}/live/s%.flv", self.http)
+            }
+            (Kind::Bare { .. }, None) => format!("raw://{}", self.rtmp),
             _ => format!("rtmp://{}/live/s%", self.rtmp),
         }
+    }
+
+    /// The authority that viewers trust, if they use TLS.
+    pub fn ca(&self) -> Option<&Path> {
+        self.tls.as_ref().map(|(chain, _)| chain.as_path())
     }
 
     /// Where the publisher goes, if it needs one.
@@ -351,7 +395,7 @@ fn livetrail_config(dir: &Path, rtmp: SocketAddr, http: SocketAddr, sending: &st
     format!(
         "node = \"bench\"\ndata = {data:?}\n[log]\nfilter = \"warn\"\n\
          [rtmp]\nlisten = \"{rtmp}\"\nmax_connections = 60000\nmax_connections_per_ip = 0\n{sending}\
-         [http]\nlisten = \"{http}\"\nmax_connections = 60000\n{sending}\
+         [http]\nlisten = \"{http}\"\nmax_connections = 60000\nmax_connections_per_ip = 0\n{sending}\
          [limits]\nmax_publishers = 10000\n\
          [audit]\npublish = \"strict\"\nplay = \"strict\"\n"
     )

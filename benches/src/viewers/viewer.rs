@@ -11,7 +11,7 @@ use livetrail_rtmp::{
 };
 use mio::net::TcpStream;
 
-use super::{flv, load::Shared, message::Message, rtmp};
+use super::{flv, load::Shared, message::Message, rtmp, tls::Tls};
 use crate::nanos;
 
 /// Acknowledged at least this often, whatever window the server asks for.
@@ -47,6 +47,8 @@ pub(super) struct Viewer {
     reader: Reader,
     /// While it joins.
     session: Option<Box<ClientSession>>,
+    tls: Option<Tls>,
+    /// Encrypted, if the connection is.
     unsent: Bytes,
     unacknowledged: u32,
     place: Place,
@@ -77,14 +79,16 @@ impl Viewer {
     pub(super) fn new(
         socket: TcpStream,
         target: &Target,
+        tls: Option<Tls>,
         number: usize,
         stream: usize,
         storm: bool,
-    ) -> Self {
+    ) -> Result<Self> {
         let mut viewer = Self {
             socket,
             reader: Reader::Rtmp(rtmp::Chunks::after(rtmp::HANDSHAKE_BYTES)),
             session: None,
+            tls,
             unsent: Bytes::new(),
             unacknowledged: 0,
             place: Place {
@@ -113,7 +117,10 @@ impl Viewer {
             }
             Target::Raw => viewer.reader = Reader::Rtmp(rtmp::Chunks::after(0)),
         }
-        viewer
+        if let Some(tls) = &mut viewer.tls {
+            viewer.unsent = tls.seal(&viewer.unsent)?;
+        }
+        Ok(viewer)
     }
 
     pub(super) fn socket(&mut self) -> &mut TcpStream {
@@ -137,18 +144,32 @@ impl Viewer {
             let now = nanos();
             // After the read, because data are announced before they are sent.
             shared.listen();
-            let (input, whole) = (&buffer[..n], n == buffer.len());
+            let whole = n == buffer.len();
+            let opened = match &mut self.tls {
+                None => None,
+                Some(tls) => Some(tls.open(&buffer[..n])?),
+            };
+            let input = match &opened {
+                None => &buffer[..n],
+                Some((plain, answer)) => {
+                    self.send(answer)?;
+                    &plain[..]
+                }
+            };
+            if input.is_empty() {
+                continue;
+            }
             if self.session.is_some() {
                 self.join(input, now)?;
             } else if self.place.started_ns.is_none() {
                 self.place.started_ns = Some(now);
             }
             let place = &mut self.place;
-            place.counts.bytes += n as u64;
+            place.counts.bytes += input.len() as u64;
             match &mut self.reader {
                 Reader::Rtmp(chunks) => {
                     chunks.feed(input, |message| place.message(message, now, shared))?;
-                    self.acknowledge(n)?;
+                    self.acknowledge(input.len())?;
                 }
                 Reader::Flv(answer) => {
                     answer.feed(input, |message| place.message(message, now, shared))?;
@@ -202,6 +223,19 @@ impl Viewer {
     }
 
     fn say(&mut self, bytes: &[u8]) -> Result<()> {
+        match &mut self.tls {
+            None => self.send(bytes),
+            Some(tls) => {
+                let sealed = tls.seal(bytes)?;
+                self.send(&sealed)
+            }
+        }
+    }
+
+    fn send(&mut self, bytes: &[u8]) -> Result<()> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
         let mut all = BytesMut::from(&self.unsent[..]);
         all.extend_from_slice(bytes);
         self.unsent = all.freeze();
