@@ -1,10 +1,11 @@
 //! Admission: from a client's attempt to a session, or to a refusal that is on record.
 //!
-//! 1. The engine must not be draining, and the application must exist. Otherwise: `*_denied`.
+//! 1. The engine must not be draining, another server must not have passed the stream to this one
+//!    before, and the application must exist. Otherwise: `*_denied`.
 //! 2. The address's budget (see `attempts`) must not be used up, unless an authenticator that
 //!    decides locally admits the attempt. Otherwise: `*_denied`, after a delay.
-//! 3. The authenticators decide, in order. If one denies, none allows, or none answers in time:
-//!    `*_denied`.
+//! 3. The authenticators decide, in order, unless the host itself has admitted the attempt. If one
+//!    denies, none allows, or none answers in time: `*_denied`.
 //! 4. Short sessions have a pace (see `attempts`). If too many attempts wait: `*_denied`.
 //! 5. Limits are checked, and whether the stream has a publisher already. Otherwise: `*_denied`.
 //! 6. The session is registered, and its start is reported.
@@ -35,6 +36,7 @@ use crate::{
     engine::Inner,
     event::{Detail, Reason, Role, SessionContext, StreamEventKind, clean, of_host},
     grant::Grant,
+    hops::Hops,
     identity::SessionId,
     janitor,
     lease::Lease,
@@ -98,6 +100,21 @@ impl<'a> Pending<'a> {
 
     fn address(&self) -> Option<Address> {
         Address::of_session(&self.context)
+    }
+
+    /// Notes whether the other server's name is proven. The host knows to whom it has connected.
+    fn prove_hops(&mut self, is_hosts_own: bool) {
+        let Some(hops) = &self.context.hops else {
+            return;
+        };
+        let proven = is_hosts_own || hops.are_proven_by(self.context.principal.as_deref());
+        if proven != hops.proven {
+            let mut hops = Hops::clone(hops);
+            hops.proven = proven;
+            let mut context = SessionContext::clone(&self.context);
+            context.hops = Some(Arc::new(hops));
+            self.context = Arc::new(context);
+        }
     }
 
     /// Reports the refusal, and delays it if its address is over its budget.
@@ -297,6 +314,7 @@ impl Inner {
         context.peer_source = attempt.peer_source;
         let agent = attempt.user_agent.as_deref().map(|text| self.scrub(text));
         context.user_agent = agent.map(|text| clean(&text, MAX_USER_AGENT_BYTES).into());
+        context.hops = attempt.hops.as_ref().map(|hops| self.scrub_hops(hops));
         Arc::new(context)
     }
 
@@ -373,6 +391,10 @@ impl Inner {
         if self.draining.load(SeqCst) {
             return Err(Reason::ServerDraining);
         }
+        let hops = attempt.hops.as_ref();
+        if hops.is_some_and(|hops| hops.forbid(self.node.as_deref())) {
+            return Err(Hops::refusal());
+        }
         let app = self.apps.load().get(&attempt.key.app).cloned();
         let settings = app.ok_or(Reason::AppNotFound)?;
         loop {
@@ -383,6 +405,7 @@ impl Inner {
                 context.principal.clone_from(&admission.principal);
                 pending.context = Arc::new(context);
             }
+            pending.prove_hops(attempt.admission.is_some());
             pending.admission = admission;
             let paced = self.keep_pace(pending).await?;
             let started = match role {
@@ -402,6 +425,9 @@ impl Inner {
         role: Role,
         attempt: &Attempt,
     ) -> Result<Admission, Reason> {
+        if let Some(admission) = &attempt.admission {
+            return Ok(admission.clone());
+        }
         if self.authenticators.is_empty() {
             return Ok(Admission::anyone());
         }

@@ -11,7 +11,9 @@ use async_trait::async_trait;
 
 use crate::{
     address::{ClientAddress, PeerSource},
+    auth::Admission,
     event::{Reason, Role, SessionContext, clean},
+    hops::Hops,
     identity::{SessionId, StreamKey},
 };
 
@@ -114,6 +116,10 @@ pub struct Attempt {
     /// The session that the attempt becomes, or under which it is refused. The engine sets it
     /// before it asks the authenticators.
     pub session: Option<SessionId>,
+    /// What the peer says, if it is another server that passes the stream on.
+    pub hops: Option<Arc<Hops>>,
+    /// The host's own terms: see [`admitted`](Self::admitted).
+    pub(crate) admission: Option<Admission>,
 }
 
 impl Attempt {
@@ -129,6 +135,8 @@ impl Attempt {
             peer_source: PeerSource::Socket,
             user_agent: None,
             session: None,
+            hops: None,
+            admission: None,
         }
     }
 
@@ -158,6 +166,21 @@ impl Attempt {
     #[must_use]
     pub fn credentials(mut self, credentials: Credentials) -> Self {
         self.credentials = credentials;
+        self
+    }
+
+    /// Sets what the peer says, which is another server.
+    #[must_use]
+    pub fn hops(mut self, hops: Arc<Hops>) -> Self {
+        self.hops = Some(hops);
+        self
+    }
+
+    /// The host itself admits the session on these terms: no authenticator is asked. For sessions
+    /// of the host's own, such as a stream that it takes from another server; never for a client.
+    #[must_use]
+    pub fn admitted(mut self, admission: Admission) -> Self {
+        self.admission = Some(admission);
         self
     }
 }

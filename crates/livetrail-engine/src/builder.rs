@@ -127,6 +127,7 @@ pub struct EngineBuilder {
     gates: Vec<Arc<dyn Gate>>,
     limits: Limits,
     clock: Arc<dyn Clock>,
+    node: Option<Arc<str>>,
 }
 
 impl EngineBuilder {
@@ -138,6 +139,7 @@ impl EngineBuilder {
             gates: Vec::new(),
             limits: Limits::default(),
             clock: Arc::new(SystemClock::new()),
+            node: None,
         }
     }
 
@@ -199,6 +201,14 @@ impl EngineBuilder {
         self
     }
 
+    /// Sets the name of this server among those that pass streams to each other. An attempt whose
+    /// [`Hops`](crate::Hops) have this name is refused (`relay_loop`).
+    #[must_use]
+    pub fn node(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.node = Some(name.into());
+        self
+    }
+
     /// Sets the clock; the default is the operating system's. Every component with times of this
     /// engine's sessions, such as an audit pipeline, must use the same clock.
     #[must_use]
@@ -230,6 +240,7 @@ impl EngineBuilder {
         Ok(Engine {
             inner: Arc::new(Inner {
                 clock: self.clock,
+                node: self.node,
                 observers: Observers::new(self.observers),
                 authenticators: self.authenticators,
                 gates: self.gates,

@@ -28,7 +28,7 @@ use crate::{
     error::{Error, Result},
     event::{Reason, Role, SessionContext, SessionTotals, StreamEvent, StreamEventKind, of_host},
     identity::{AppName, SessionId, StreamKey},
-    info::{EngineTotals, SessionInfo, SessionPage, StreamInfo, StreamPage},
+    info::{EngineTotals, SessionInfo, SessionPage, StreamInfo, StreamPage, Watched},
     janitor,
     lifecycle::{SessionCore, reporting},
     observe::Observers,
@@ -53,6 +53,8 @@ pub struct Engine {
 /// The state that all handles and sessions of an engine share.
 pub(crate) struct Inner {
     pub(crate) clock: Arc<dyn Clock>,
+    /// The name of this server among those that pass streams to each other.
+    pub(crate) node: Option<Arc<str>>,
     pub(crate) observers: Observers,
     pub(crate) authenticators: Vec<Arc<dyn Authenticator>>,
     pub(crate) gates: Vec<Arc<dyn Gate>>,
@@ -175,6 +177,45 @@ impl Engine {
         let now = self.inner.clock.monotonic();
         stream.keyframes.want(now.as_micros() as u64);
         Ok(())
+    }
+
+    /// A stream as those see it who feed it or pass it on; `None` if nobody publishes it, and it is
+    /// not kept for viewers.
+    ///
+    /// ```
+    /// use livetrail_engine::{AppSpec, Attempt, Engine, StreamKey};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let engine = Engine::builder().application(AppSpec::new("live")).build()?;
+    /// let key = StreamKey::parse("live", "cam")?;
+    /// assert!(engine.watched(&key).is_none());
+    /// let publication = engine.publish(Attempt::new(key.clone(), "internal")).await?;
+    /// let watched = engine.watched(&key).ok_or("no stream")?;
+    /// let publisher = watched.publisher.map(|publisher| publisher.session);
+    /// assert_eq!((publisher, watched.viewers), (Some(publication.session()), 0));
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn watched(&self, key: &StreamKey) -> Option<Watched> {
+        let registry = self.inner.registry();
+        let publisher = registry.publishers.get(key);
+        let publisher = publisher.filter(|core| core.ending().is_none());
+        let stream = match publisher {
+            Some(publisher) => publisher.stream.clone(),
+            None => registry.stream_to_watch(key)?,
+        };
+        if stream.is_closed() {
+            return None;
+        }
+        let publisher = publisher.map(|core| core.context.clone());
+        Some(Watched::of(&stream, publisher))
+    }
+
+    /// The name of this server among those that pass streams to each other, if it has one.
+    #[must_use]
+    pub fn node(&self) -> Option<&Arc<str>> {
+        self.inner.node.as_ref()
     }
 
     /// Refuses an attempt that a gateway could not make, because its name is invalid

@@ -11,6 +11,7 @@ pub use livetrail_reason::{OtherReason, Reason, ReasonError};
 
 use crate::{
     address::PeerSource,
+    hops::{Hops, upstream},
     identity::{AppName, SessionId, StreamId, StreamKey},
 };
 
@@ -301,6 +302,8 @@ pub struct SessionContext {
     /// The principal, from the configuration or the token, or `None` if there was no
     /// authentication.
     pub principal: Option<Arc<str>>,
+    /// What the peer says about the stream, if it is another server.
+    pub hops: Option<Arc<Hops>>,
 }
 
 impl SessionContext {
@@ -317,7 +320,14 @@ impl SessionContext {
             peer_source: PeerSource::Socket,
             user_agent: None,
             principal: None,
+            hops: None,
         }
+    }
+
+    /// Where the stream comes from, if this publish is from another server whose name is proven.
+    #[must_use]
+    pub fn upstream(&self) -> Option<&Hops> {
+        upstream(self.role, self.hops.as_ref())
     }
 }
 

@@ -5,7 +5,10 @@ use std::{
     time::Duration,
 };
 
+use tokio::sync::watch;
+
 use crate::{
+    bus::Stream,
     engine::{Inner, RoleTotals},
     event::{Role, SessionContext, SessionTotals},
     frame::MediaFrame,
@@ -53,6 +56,29 @@ impl StreamInfo {
             taps: core.stream.taps.load(Relaxed),
             qos: core.stream.qos.snapshot(now_ms),
             configs: core.stream.configs(),
+        }
+    }
+}
+
+/// A stream at one moment, as those see it who feed it or pass it on.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Watched {
+    /// The publisher; `None` while viewers wait for one.
+    pub publisher: Option<Arc<SessionContext>>,
+    /// Current viewers.
+    pub viewers: u64,
+    /// How many publications of this stream have begun. It changes when the next one begins, and
+    /// its sender is gone when the stream has ended and nobody reads it any more.
+    pub publications: watch::Receiver<u64>,
+}
+
+impl Watched {
+    pub(crate) fn of(stream: &Stream, publisher: Option<Arc<SessionContext>>) -> Self {
+        Self {
+            publisher,
+            viewers: stream.subscribers.load(Relaxed),
+            publications: stream.publications.subscribe(),
         }
     }
 }

@@ -34,6 +34,7 @@ mod error;
 mod event;
 mod frame;
 mod grant;
+mod hops;
 mod identity;
 mod info;
 mod janitor;
@@ -85,10 +86,13 @@ pub use event::{
     StreamEventKind,
 };
 pub use frame::{CodecId, FrameFlags, MediaFrame, MediaKind, TimeBase};
+pub use hops::{Hops, MAX_HOPS};
 pub use identity::{
     AppName, MAX_NAME_BYTES, NameError, SessionId, StreamId, StreamKey, is_visible,
 };
-pub use info::{EngineTotals, RoleCounts, SessionInfo, SessionPage, StreamInfo, StreamPage};
+pub use info::{
+    EngineTotals, RoleCounts, SessionInfo, SessionPage, StreamInfo, StreamPage, Watched,
+};
 pub use keyframes::KeyframeRequests;
 pub use limit::IngressLimit;
 pub use livetrail_clock::{Clock, ManualClock, SystemClock};

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, sync::Arc};
 
-use crate::{engine::Inner, identity::StreamKey};
+use crate::{engine::Inner, hops::Hops, identity::StreamKey};
 
 impl Inner {
     /// The text, or the name of the key whose secret it contains.
@@ -27,6 +27,21 @@ impl Inner {
             (Cow::Borrowed(_), Cow::Borrowed(_)) => key.clone(),
             _ => StreamKey::sanitized(app.as_bytes(), stream.as_bytes()),
         }
+    }
+
+    /// The hops, with the name of a configured key instead of a node's name that contains the key's
+    /// secret. Nothing is proven yet.
+    pub(crate) fn scrub_hops(&self, hops: &Arc<Hops>) -> Arc<Hops> {
+        let nodes = hops.nodes.iter().map(|node| match self.scrub(node) {
+            Cow::Borrowed(_) => node.clone(),
+            Cow::Owned(name) => name.into(),
+        });
+        let nodes = nodes.collect();
+        Arc::new(Hops {
+            nodes,
+            proven: false,
+            ..Hops::clone(hops)
+        })
     }
 
     fn secret_in(&self, text: &str) -> Option<Arc<str>> {

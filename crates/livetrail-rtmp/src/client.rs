@@ -3,7 +3,7 @@
 use std::{future::poll_fn, io, time::Duration};
 
 use livetrail_egress::Unsent as _;
-use livetrail_engine::{MediaFrame, Role};
+use livetrail_engine::{Hops, MediaFrame, Role};
 use livetrail_gateway::{Transport, clock};
 use tokio::{
     net::TcpStream,
@@ -50,6 +50,7 @@ impl Default for ClientConfig {
 #[derive(Debug, Clone, Default)]
 pub struct RtmpClient {
     config: ClientConfig,
+    hops: Option<Hops>,
     #[cfg(feature = "tls")]
     tls: Option<livetrail_tls::ClientTls>,
 }
@@ -68,6 +69,14 @@ impl RtmpClient {
             config,
             ..Self::default()
         }
+    }
+
+    /// Says that this client is a server that passes the stream on, and which servers the stream or
+    /// the request has passed, this one last.
+    #[must_use]
+    pub fn hops(mut self, hops: Hops) -> Self {
+        self.hops = Some(hops);
+        self
     }
 
     /// With TLS, which addresses that begin with `rtmps://` need.
@@ -112,8 +121,12 @@ impl RtmpClient {
         let connecting = self.connect(url);
         let stream = limited("to connect", self.config.connect_timeout, connecting).await??;
         let seed = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), url.port);
+        let mut session = ClientSession::new(url.clone(), role, self.config.chunks, seed);
+        if let Some(hops) = &self.hops {
+            session = session.with_hops(hops.clone());
+        }
         let mut connection = Connection {
-            session: ClientSession::new(url.clone(), role, self.config.chunks, seed),
+            session,
             outbox: Outbox::default(),
             write_timeout: self.config.write_timeout,
             stream,
@@ -229,6 +242,13 @@ impl RtmpPlayer {
                 None => self.connection.wait().await?,
             }
         }
+    }
+
+    /// What the server said last about the stream: where it comes from, and its epoch. `None` if
+    /// it is not a server of this kind, or this client has no [hops](RtmpClient::hops).
+    #[must_use]
+    pub fn upstream(&self) -> Option<&Hops> {
+        self.connection.session.upstream()
     }
 
     /// Tells the server that the player is done, and closes.

@@ -45,6 +45,7 @@ mod config;
 mod error;
 mod fuzz;
 mod listen;
+mod nodes;
 mod outbox;
 pub mod protocol;
 mod session;

@@ -30,6 +30,7 @@ use tracing::{debug, field::display, info, warn};
 use crate::{
     config::RtmpConfig,
     error::{Error, Result},
+    nodes::Publications,
     outbox::Outbox,
     protocol::{Request, ServerEvent, ServerSession, Status},
     wire::RtmpWire,
@@ -100,6 +101,7 @@ pub(crate) async fn serve(incoming: Incoming, host: Host, seed: u64) -> Closed {
         client,
         host,
         stop: Box::pin(stop.wait()),
+        next: None,
     };
     connection.set_timer(accepted.checked_add(handshake_timeout));
     let end = connection.run().await;
@@ -142,6 +144,8 @@ struct Connection {
     /// When the peer last read a byte, or nothing was pending.
     progress: Instant,
     stop: Stop,
+    /// Of a player that is another server: the next publication.
+    next: Option<Publications>,
 }
 
 /// Messages of the session that could not be decoded.
@@ -220,6 +224,8 @@ enum Wake {
     Broken(Error),
     /// The engine ended the session, or the stream has ended.
     Ended(Reason),
+    /// Another publication of the stream has begun.
+    Published(Option<u64>),
     Stop,
     Timer,
 }
@@ -245,6 +251,10 @@ impl Connection {
                 Wake::Writable => Ok(()),
                 Wake::Broken(error) => Err(error),
                 Wake::Ended(reason) => return End::Server(reason),
+                Wake::Published(begun) => {
+                    self.announce(begun);
+                    Ok(())
+                }
                 Wake::Stop => {
                     self.let_players_end().await;
                     return End::Server(Reason::ServerShutdown);
@@ -346,6 +356,7 @@ impl Connection {
                     .await;
                 self.outbox.push_bytes(rest);
                 self.current = None;
+                self.next = None;
                 if !self.slot.idle() {
                     debug!(
                         peer = log::personal(self.peer),
@@ -390,7 +401,7 @@ impl Connection {
         };
         match role {
             Role::Publish => self.start_publish(attempt).await,
-            Role::Play => self.start_play(attempt).await,
+            Role::Play => self.start_play(attempt, request.hops.is_some()).await,
         }
     }
 
@@ -410,8 +421,12 @@ impl Connection {
             let attempt = Attempt::new(key, PROTOCOL)
                 .client(self.client)
                 .credentials(request.credentials.clone());
-            match &request.user_agent {
+            let attempt = match &request.user_agent {
                 Some(user_agent) => attempt.user_agent(user_agent),
+                None => attempt,
+            };
+            match &request.hops {
+                Some(hops) => attempt.hops(Arc::new(hops.clone())),
                 None => attempt,
             }
         };
@@ -444,14 +459,36 @@ impl Connection {
         Ok(())
     }
 
-    async fn start_play(&mut self, attempt: Attempt) -> Result<(), End> {
+    async fn start_play(&mut self, attempt: Attempt, is_node: bool) -> Result<(), End> {
         let engine = self.host.engine.clone();
         let admitted = self.while_connected(engine.play(attempt)).await?;
         let playback = admitted.map_err(|denied| self.refuse(&denied))?;
         self.begin(playback.session(), playback.key().clone());
-        self.protocol.accept();
+        self.next = match is_node {
+            true => Publications::of(&self.host.engine, &playback),
+            false => None,
+        };
+        let engine = &self.host.engine;
+        match self.next.as_ref().and_then(|next| next.source(engine, 0)) {
+            Some(from) => self.protocol.accept_node(from),
+            None => self.protocol.accept(),
+        }
         self.outbox.push_bytes(self.protocol.take_output());
         self.connect(playback).await
+    }
+
+    /// Says to a player that is another server that the next publication has begun. There is none
+    /// any more without their number.
+    fn announce(&mut self, begun: Option<u64>) {
+        let Some(begun) = begun else {
+            self.next = None;
+            return;
+        };
+        let engine = &self.host.engine;
+        let next = self.next.as_ref();
+        if let Some(from) = next.and_then(|next| next.source(engine, next.epoch(begun))) {
+            self.protocol.published_again(from);
+        }
     }
 
     fn begin(&mut self, session: SessionId, key: StreamKey) {
@@ -594,6 +631,12 @@ impl Connection {
                 // A peer that does not read its output gets no more answers.
                 unsaid |= viewer.is_full();
             }
+        }
+        if matches!(self.media, Media::Play(_))
+            && let Some(next) = &mut self.next
+            && let Poll::Ready(begun) = next.poll(cx)
+        {
+            return Poll::Ready(Wake::Published(begun));
         }
         // The next read or write reports the error that the socket reports here.
         if self.has_output() && self.stream.poll_writable(cx).is_ready() {

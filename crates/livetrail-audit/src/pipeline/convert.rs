@@ -14,7 +14,7 @@ use super::transition::Transition;
 const SURELY_FITS_BYTES: usize = 8_192;
 
 /// At most this many fields outside the table are not checked for their size.
-const FEW_FIELDS: usize = 4;
+const FEW_FIELDS: usize = 5;
 
 /// The maximum length in bytes of such a field.
 const SHORT_TEXT_BYTES: usize = 64;
@@ -46,6 +46,7 @@ pub(crate) fn fill(record: &mut AuditRecord, transition: &Transition, context: &
             record.outcome = Some(Outcome::Success);
             record.user_agent = context.user_agent.as_deref().map(Into::into);
             add_proxy(&mut record.extra, context);
+            add_upstream(&mut record.extra, context);
         }
         Transition::Ended {
             reason,
@@ -96,6 +97,24 @@ fn add_proxy(extra: &mut Extra, context: &SessionContext) {
     if context.peer_source != PeerSource::Socket {
         let source = context.peer_source.label();
         let _ = extra.insert("peer_source", Value::Text(source.to_owned()));
+    }
+}
+
+/// Adds from which publication of which server a stream comes, if that server has proven its name.
+/// A claim of anyone else is not recorded.
+fn add_upstream(extra: &mut Extra, context: &SessionContext) {
+    let Some(hops) = context.upstream() else {
+        return;
+    };
+    // These are fields of schema 2 with values of their type, so none is refused.
+    if let Some(node) = hops.peer() {
+        let _ = extra.insert("upstream_node", Value::Text(node.to_owned()));
+    }
+    if let Some(session) = hops.session {
+        let _ = extra.insert("upstream_session", Value::Text(session.to_string()));
+    }
+    if let Some(epoch) = hops.epoch.and_then(|epoch| i64::try_from(epoch).ok()) {
+        let _ = extra.insert("epoch", Value::Integer(epoch));
     }
 }
 
@@ -182,11 +201,12 @@ pub(crate) fn bound(record: &mut AuditRecord) {
     }
 }
 
-/// Whether all fields are short texts, as those are that a transition has.
+/// Whether all fields are short texts or numbers, as those are that a transition has.
 fn is_short(extra: &Extra) -> bool {
     let mut fields = extra.iter();
     fields.all(|(name, value)| match value {
         Value::Text(text) => name.len() <= SHORT_TEXT_BYTES && text.len() <= SHORT_TEXT_BYTES,
+        Value::Integer(_) => name.len() <= SHORT_TEXT_BYTES,
         _ => false,
     }) && extra.iter().count() <= FEW_FIELDS
 }
@@ -273,6 +293,35 @@ mod tests {
                 .extra
                 .is_empty()
         );
+    }
+
+    #[test]
+    fn a_publish_from_a_proven_server_says_where_it_comes_from() {
+        use livetrail_engine::{Hops, Role, SessionId, StreamKey};
+        let key = StreamKey::parse("live", "cam").unwrap();
+        let mut context = SessionContext::new(SessionId::at(1), Role::Publish, key);
+        let session = SessionId::at(2);
+        let hops = Hops::new(["origin", "edge"]).unwrap();
+        let mut hops = hops.session(session).epoch(3);
+        let record = |hops: &Hops, context: &SessionContext| {
+            let mut context = context.clone();
+            context.hops = Some(std::sync::Arc::new(hops.clone()));
+            bounded(record_of(&Transition::PublishStarted, &context))
+        };
+        assert!(record(&hops, &context).extra.is_empty(), "a mere claim");
+        hops.proven = true;
+        let record_of_proven = record(&hops, &context);
+        let extra = &record_of_proven.extra;
+        let text = |text: &str| Some(Value::Text(text.to_owned()));
+        assert_eq!(extra.get("upstream_node").cloned(), text("edge"));
+        assert_eq!(
+            extra.get("upstream_session").cloned(),
+            text(&session.to_string())
+        );
+        assert_eq!(extra.get("epoch"), Some(&Value::Integer(3)));
+        assert!(encode_canonical(&record_of_proven).is_ok());
+        context.role = Role::Play;
+        assert!(record(&hops, &context).extra.is_empty(), "a viewer");
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use tokio::sync::watch;
 
 use super::{
     budget::{HeldBytes, Share},
@@ -105,6 +106,8 @@ pub(crate) struct Stream {
     /// Publishers of this stream: more than one while one takes over from another. Changed under
     /// the registry's lock.
     pub(crate) publishers: AtomicU64,
+    /// How many publications have begun.
+    pub(crate) publications: watch::Sender<u64>,
 }
 
 impl Stream {
@@ -131,6 +134,7 @@ impl Stream {
             subscribers: AtomicU64::new(0),
             taps: AtomicU64::new(0),
             publishers: AtomicU64::new(0),
+            publications: watch::Sender::new(0),
             qos: Qos::new(now_ms),
             keyframes: Keyframes::default(),
             settings,
@@ -355,6 +359,7 @@ impl Writer {
     /// Starts a publisher's writes, possibly after another publisher.
     pub(crate) fn begin(&mut self, now: Duration) {
         let stream = &self.stream;
+        stream.publications.send_modify(|begun| *begun += 1);
         stream.qos.touch(now.as_millis() as u64);
         if !stream.published.swap(true, Ordering::Relaxed) {
             return;

@@ -3,13 +3,14 @@
 use std::fmt;
 
 use bytes::{Bytes, BytesMut};
-use livetrail_engine::{MediaFrame, MediaKind, Role};
+use livetrail_engine::{Hops, MediaFrame, MediaKind, Role};
 use livetrail_media::amf0::Value;
 
 use super::{
     OUT_CHUNK_BYTES,
     chunk::{ChunkLimits, FrameChunks, Message},
     handshake::ClientHandshake,
+    hops,
     link::{Incoming, Link},
     message::Command,
 };
@@ -41,6 +42,10 @@ pub struct ClientSession {
     phase: Phase,
     link: Link,
     stream_id: u32,
+    /// What this client says about itself, if it is a server.
+    hops: Option<Hops>,
+    /// What the server said last about the stream.
+    upstream: Option<Hops>,
 }
 
 #[derive(Debug)]
@@ -87,7 +92,23 @@ impl ClientSession {
             phase: Phase::Handshake(handshake),
             link: Link::new(limits),
             stream_id: 0,
+            hops: None,
+            upstream: None,
         }
+    }
+
+    /// Says that this client is a server that passes the stream on: see [`Hops`].
+    #[must_use]
+    pub fn with_hops(mut self, hops: Hops) -> Self {
+        self.hops = Some(hops);
+        self
+    }
+
+    /// What the server said last about the stream that is played: where it comes from, and its
+    /// epoch. It answers a client with [hops](Self::with_hops) alone.
+    #[must_use]
+    pub fn upstream(&self) -> Option<&Hops> {
+        self.upstream.as_ref()
     }
 
     /// The buffer to which the host appends received bytes.
@@ -225,6 +246,15 @@ impl ClientSession {
             code,
             "NetStream.Play.UnpublishNotify" | "NetStream.Play.Stop" | "NetStream.Play.Complete"
         );
+        if self.hops.is_some()
+            && matches!(
+                code,
+                "NetStream.Play.Start" | "NetStream.Play.PublishNotify"
+            )
+            && let Some(upstream) = hops::of(information)
+        {
+            self.upstream = Some(upstream);
+        }
         match self.phase {
             Phase::Starting if level == "error" => Err(refused(information)),
             Phase::Starting if code == starts => {
@@ -243,7 +273,7 @@ impl ClientSession {
     }
 
     fn connect(&mut self) {
-        let object = Value::object([
+        let mut object = Value::object([
             ("app", Value::from(self.url.app.as_str())),
             ("type", Value::from("nonprivate")),
             (
@@ -256,6 +286,9 @@ impl ClientSession {
             // Multitrack and ModEx.
             ("capsEx", Value::from(6.0)),
         ]);
+        if let (Value::Object(properties), Some(hops)) = (&mut object, &self.hops) {
+            properties.push(hops::property(hops));
+        }
         self.link
             .set_out_chunk_size(OUT_CHUNK_BYTES, &mut self.output);
         self.call("connect", CONNECT, vec![object]);

@@ -23,6 +23,7 @@ mod chunk;
 mod client;
 mod digest;
 mod handshake;
+mod hops;
 mod link;
 mod message;
 mod server;

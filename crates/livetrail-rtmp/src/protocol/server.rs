@@ -3,13 +3,14 @@
 use std::{borrow::Cow, fmt};
 
 use bytes::{Bytes, BytesMut};
-use livetrail_engine::{AppName, Credentials, MediaFrame, Reason, Role, Secret};
+use livetrail_engine::{AppName, Credentials, Hops, MediaFrame, Reason, Role, Secret};
 use livetrail_media::amf0::Value;
 
 use super::{
     MEDIA_STREAM_ID, OUT_CHUNK_BYTES,
     chunk::{ChunkLimits, Message},
     handshake::ServerHandshake,
+    hops,
     link::{Incoming, Link, WINDOW_ACK_BYTES},
     message::Command,
     status::{Level, Status},
@@ -60,6 +61,8 @@ pub struct ServerSession {
     /// The last request. It is what the client publishes or plays now, if it does.
     active: Option<Active>,
     declined: u32,
+    /// Of a player that is another server: where its stream comes from.
+    told: Option<Hops>,
 }
 
 /// A client's request.
@@ -92,6 +95,7 @@ struct Client {
     tc_url: Redacted,
     user_agent: Option<String>,
     accepts: Accepts,
+    hops: Option<Hops>,
 }
 
 /// What a player understands beyond RTMP 1.0, from its `connect`. The server sends it nothing else.
@@ -134,6 +138,8 @@ pub struct Request {
     pub cut: Option<[Secret; 2]>,
     /// The name of the client's program (`flashVer`).
     pub user_agent: Option<String>,
+    /// What the client says about the stream, if it is another server.
+    pub hops: Option<Hops>,
 }
 
 /// An event of the session.
@@ -186,6 +192,7 @@ impl ServerSession {
             streams: Streams::default(),
             active: None,
             declined: 0,
+            told: None,
         }
     }
 
@@ -226,6 +233,23 @@ impl ServerSession {
             self.playing = true;
         }
         self.say_started(role);
+    }
+
+    /// As [`accept`](Self::accept), for a player that is another server: says where the stream
+    /// comes from.
+    pub fn accept_node(&mut self, from: Hops) {
+        self.told = Some(from);
+        self.accept();
+    }
+
+    /// Tells a player that is another server that the next publication of the stream has begun.
+    pub fn published_again(&mut self, from: Hops) {
+        if !matches!(self.phase, Phase::Playing) || self.told.is_none() {
+            return;
+        }
+        self.told = Some(from);
+        let code = "NetStream.Play.PublishNotify";
+        self.send_status(&Status::new(Level::Status, code, "published again"));
     }
 
     /// Refuses the request. The host sends the output and closes.
@@ -393,6 +417,7 @@ impl ServerSession {
             app: Redacted(text("app").into_owned()),
             tc_url: Redacted(text("tcUrl").into_owned()),
             user_agent: Some(text("flashVer").into_owned()).filter(|text| !text.is_empty()),
+            hops: hops::of(object),
             accepts: Accepts {
                 multitrack: caps as u32 & CAPS_MULTITRACK != 0,
                 modifiers: caps as u32 & CAPS_MOD_EX != 0,
@@ -534,6 +559,7 @@ impl ServerSession {
             credentials: address.credentials(),
             cut: address.cut(),
             user_agent: self.client.user_agent.clone(),
+            hops: self.client.hops.clone(),
         }
     }
 
@@ -562,6 +588,7 @@ impl ServerSession {
         self.streams.delete(self.active_stream_id());
         self.phase = Phase::Idle;
         self.active = None;
+        self.told = None;
         self.playing = false;
         Some(ServerEvent::Finished)
     }
@@ -635,7 +662,13 @@ impl ServerSession {
     }
 
     fn send_status_on(&mut self, stream_id: u32, status: &Status) {
-        let command = Command::new("onStatus", 0.0, vec![Value::Null, status.to_value()]);
+        let mut information = status.to_value();
+        if let (true, Value::Object(properties), Some(told)) =
+            (status.is_about_media(), &mut information, &self.told)
+        {
+            properties.push(hops::property(told));
+        }
+        let command = Command::new("onStatus", 0.0, vec![Value::Null, information]);
         self.send(&Message::command(stream_id, &command));
     }
 

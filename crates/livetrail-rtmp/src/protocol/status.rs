@@ -67,6 +67,14 @@ impl Status {
         self
     }
 
+    /// Whether it says that media follows.
+    pub(crate) fn is_about_media(&self) -> bool {
+        matches!(
+            self.code,
+            "NetStream.Play.Start" | "NetStream.Play.PublishNotify"
+        )
+    }
+
     /// The code, such as `NetStream.Publish.BadName`.
     #[must_use]
     pub fn code(&self) -> &str {
