@@ -39,6 +39,7 @@ const FEATURES: &[&str] = &[
     "livetrail-gateway/tls",
     "livetrail-http/tls",
     "livetrail-ledger/witness-http",
+    "livetrail-relay/tls",
     "livetrail-rtmp/tls",
     "livetrail-sinks/file",
     "livetrail-sinks/otlp",

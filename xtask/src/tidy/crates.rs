@@ -30,6 +30,7 @@ const ANY: &[&str] = &[
     "livetrail-media",
     "livetrail-reason",
     "livetrail-record",
+    "livetrail-relay",
     "livetrail-replica",
     "livetrail-rtmp",
     "livetrail-s3",
@@ -141,6 +142,18 @@ const RULES: &[Rule] = &[
             "axum",
         ],
         words: "an authenticator knows the engine's attempts and a client of HTTP; no gateway and no audit",
+    },
+    Rule {
+        name: "livetrail-relay",
+        may_use: &["livetrail-engine", "livetrail-rtmp", "livetrail-tls"],
+        never_below: &[
+            "livetrail-audit",
+            "livetrail-http",
+            "livetrail-record",
+            "axum",
+            "hyper",
+        ],
+        words: "what relays knows the engine and a client of RTMP; not audit, and no other gateway",
     },
     Rule {
         name: "livetrail-record",
