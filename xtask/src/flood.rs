@@ -1,5 +1,5 @@
 //! `cargo xtask flood`: the long form of the flood by strangers: each attack for a minute, from one
-//! address and from 250, on a disk with room and on one that is nearly full.
+//! address and from 250, on a disk with room, on one that is nearly full, and through a proxy.
 
 use std::process::Command;
 
@@ -14,7 +14,7 @@ pub(crate) struct Arguments {
     /// How many seconds each of the twelve attacks lasts
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=3_600))]
     seconds: u32,
-    /// Only the test with this in its name: `fills_the_disk`, `nearly_full`
+    /// Only the test with this in its name: `fills_the_disk`, `nearly_full`, `proxy`
     only: Option<String>,
 }
 
@@ -35,7 +35,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
     command.args(&arguments.only);
     command.env("LIVETRAIL_FLOOD_SECONDS", arguments.seconds.to_string());
     say(&format!(
-        "twelve attacks of {} s on each disk: {}",
+        "twelve attacks of {} s, three times: {}",
         arguments.seconds,
         typed(&command)
     ));

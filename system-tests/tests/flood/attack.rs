@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use system_tests::Server;
 use system_tests::rtmp::{
     Message, amf_null, amf_number, amf_object, amf_string, chunks, first_handshake,
 };
@@ -14,7 +13,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{sleep, timeout};
 
-use super::CROWD;
+use super::{CROWD, Doors};
 
 /// The kinds of attack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,7 +74,7 @@ const PIPELINED: u64 = 16;
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Attacks for this long. Returns the number of attempts.
-pub(super) fn run(server: &Server, attack: Attack, sources: Sources, time: Duration) -> u64 {
+pub(super) fn run(doors: Doors, attack: Attack, sources: Sources, time: Duration) -> u64 {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -83,7 +82,7 @@ pub(super) fn run(server: &Server, attack: Attack, sources: Sources, time: Durat
         .expect("a runtime");
     let attempts = Arc::new(AtomicU64::new(0));
     let connections = Arc::new(AtomicU64::new(0));
-    let (http, rtmp) = (server.http(), server.rtmp());
+    let Doors { http, rtmp } = doors;
     runtime.block_on(async {
         for _ in 0..CONNECTIONS {
             let (attempts, connections) = (attempts.clone(), connections.clone());

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use system_tests::clock::Stopwatch;
 use system_tests::rtmp::{Message, RawRtmp, flv_messages};
-use system_tests::{Server, clip, http};
+use system_tests::{clip, http};
 
-use super::{AUDIENCE, STUDIO};
+use super::{AUDIENCE, Doors, STUDIO};
 
 /// How long a publisher stays when it comes again and again.
 const STAYS: Duration = Duration::from_secs(2);
@@ -32,19 +32,19 @@ pub(super) struct Publisher {
 
 impl Publisher {
     /// A publisher that stays until it is stopped.
-    pub(super) fn steady(server: &Server, stream: &'static str) -> Self {
-        Self::run(server, stream, None)
+    pub(super) fn steady(doors: Doors, stream: &'static str) -> Self {
+        Self::run(doors, stream, None)
     }
 
     /// A publisher that leaves after two seconds, and returns at once.
-    pub(super) fn again_and_again(server: &Server, stream: &'static str) -> Self {
-        Self::run(server, stream, Some(STAYS))
+    pub(super) fn again_and_again(doors: Doors, stream: &'static str) -> Self {
+        Self::run(doors, stream, Some(STAYS))
     }
 
-    fn run(server: &Server, stream: &'static str, stays: Option<Duration>) -> Self {
+    fn run(doors: Doors, stream: &'static str, stays: Option<Duration>) -> Self {
         let (stop, sessions) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
         let thread = std::thread::spawn({
-            let (stop, sessions, rtmp) = (stop.clone(), sessions.clone(), server.rtmp());
+            let (stop, sessions, rtmp) = (stop.clone(), sessions.clone(), doors.rtmp);
             let clip = flv_messages(clip::small());
             move || {
                 let mut admitted = Vec::new();
@@ -124,10 +124,10 @@ pub(super) struct Audience {
 
 impl Audience {
     /// This many viewers at a time, each of which stays for one to three seconds and comes back.
-    pub(super) fn come_and_go(server: &Server, stream: &'static str, viewers: u64) -> Self {
+    pub(super) fn come_and_go(doors: Doors, stream: &'static str, viewers: u64) -> Self {
         let (stop, sessions) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
         let threads = (0..viewers).map(|viewer| {
-            let (stop, sessions, to) = (stop.clone(), sessions.clone(), server.http());
+            let (stop, sessions, to) = (stop.clone(), sessions.clone(), doors.http);
             std::thread::spawn(move || {
                 let more = WATCHES * u32::try_from(viewer).unwrap_or(0) / 20;
                 while !stop.load(Relaxed) {

@@ -5,12 +5,14 @@
 //! system of 900 MB and with default settings, while an honest publisher returns again and again
 //! and twenty viewers come and go. Here each attack lasts a few seconds; `cargo xtask flood` lets
 //! each last a minute, checks the time in which publishers are admitted, and repeats all with a
-//! disk that is 92 % full.
+//! disk that is 92 % full. The flood also comes through a proxy, behind which each client is still
+//! its own address.
 
 mod attack;
 mod honest;
 
 use std::collections::HashSet;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -18,7 +20,7 @@ use attack::{Attack, Sources};
 use honest::{Audience, Publisher};
 use livetrail_record::Personal;
 use system_tests::clock::{self, Stopwatch};
-use system_tests::{Config, Server, SmallDisk, Trail};
+use system_tests::{Config, Front, Server, SmallDisk, Trail};
 
 /// The size of the file system for which the promise is made.
 const DISK_MIB: u64 = 900;
@@ -72,7 +74,7 @@ fn a_flood_neither_fills_the_disk_nor_keeps_an_honest_session_from_its_record() 
         eprintln!("NOT SHOWN: a flood on a small disk; LIVETRAIL_NO_MOUNTS is set");
         return;
     };
-    flood(&disk, None);
+    flood(&disk, Case::Room);
 }
 
 #[test]
@@ -82,36 +84,105 @@ fn a_flood_on_a_nearly_full_disk_displaces_no_honest_record() {
         eprintln!("NOT SHOWN: a flood on a nearly full disk; LIVETRAIL_NO_MOUNTS is set");
         return;
     };
-    flood(&disk, Some(92));
+    flood(&disk, Case::NearlyFull);
+}
+
+#[test]
+#[allow(clippy::print_stderr, reason = "it says aloud what it has not shown")]
+fn a_flood_through_a_proxy_uses_up_no_budget_but_its_own() {
+    let Some(disk) = SmallDisk::new(DISK_MIB) else {
+        eprintln!("NOT SHOWN: a flood through a proxy; LIVETRAIL_NO_MOUNTS is set");
+        return;
+    };
+    flood(&disk, Case::Proxy);
+}
+
+/// What the server is attacked in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Case {
+    /// A disk with room.
+    Room,
+    /// A disk that is 92 % full.
+    NearlyFull,
+    /// A disk with room, and haproxy in front of both listeners.
+    Proxy,
+}
+
+impl Case {
+    /// Whether the short form attacks from these addresses, too.
+    fn checks(self, attack: Attack, sources: Sources) -> bool {
+        match self {
+            Self::Room => true,
+            Self::NearlyFull => sources == Sources::One,
+            // What an address may do is the same for all attacks of a kind.
+            Self::Proxy => {
+                sources == Sources::One
+                    && matches!(
+                        attack,
+                        Attack::RefusedPlays | Attack::RefusedPublishes | Attack::Churn
+                    )
+            }
+        }
+    }
+}
+
+/// Where clients connect to: the server itself, or the proxy in front of it.
+#[derive(Debug, Clone, Copy)]
+struct Doors {
+    rtmp: SocketAddr,
+    http: SocketAddr,
+}
+
+/// haproxy in front of both listeners, which tells the server its clients' addresses.
+fn proxy(server: &Server) -> Front {
+    let (rtmp, http) = (server.rtmp(), server.http());
+    Front::haproxy(2, |listen| {
+        format!(
+            "listen rtmp\n  mode tcp\n  bind {}\n  server s {rtmp} send-proxy-v2\n\
+             listen http\n  mode tcp\n  bind {}\n  server s {http} send-proxy-v2\n",
+            listen[0], listen[1]
+        )
+    })
 }
 
 #[allow(clippy::print_stderr, reason = "the long form shows its figures")]
-fn flood(disk: &SmallDisk, full_percent: Option<u64>) {
+fn flood(disk: &SmallDisk, case: Case) {
     let (time, long) = seconds();
-    let mut server = Server::start_in(config(), &disk.path());
-    let steady = Publisher::steady(&server, "live/steady");
-    server.await_frames("live/steady", 30);
-    let again = Publisher::again_and_again(&server, "live/again");
-    let audience = Audience::come_and_go(&server, "live/steady", 20);
+    let mut config = config();
+    if case == Case::Proxy {
+        let trusted = "trusted_proxies = [\"127.0.0.1\"]";
+        let required = "require_proxy = true";
+        config = config.rtmp(trusted).rtmp(required).http(trusted);
+        config = config.api_token("ops", "the-operators-own-token", "operator");
+    }
+    let mut server = Server::start_in(config, &disk.path());
+    let front = (case == Case::Proxy).then(|| proxy(&server));
+    let doors = Doors {
+        rtmp: front.as_ref().map_or(server.rtmp(), |it| it.address(0)),
+        http: front.as_ref().map_or(server.http(), |it| it.address(1)),
+    };
+    let steady = Publisher::steady(doors, "live/steady");
+    server.await_records("publish_started", 1);
+    let again = Publisher::again_and_again(doors, "live/again");
+    let audience = Audience::come_and_go(doors, "live/steady", 20);
     server.await_records("play_started", 20);
     let log = server.data().join("trail/private/wal");
     clock::wait_until("the server has reserved its room", SETTLED, || {
         bytes_on_disk(&log) >= RESERVED
     });
-    if let Some(percent) = full_percent {
-        disk.fill_to(percent);
+    if case == Case::NearlyFull {
+        disk.fill_to(92);
     }
 
     for attack in Attack::ALL {
         for sources in Sources::ALL {
-            if !long && full_percent.is_some() && sources == Sources::Many {
-                // The short form checks each attack once here.
+            if !long && !case.checks(attack, sources) {
                 continue;
             }
             let before = bytes_on_disk(&server.data());
             let begun = again.sessions() + audience.sessions();
             let watch = Stopwatch::start();
-            let attempts = attack::run(&server, attack, sources, time);
+            let attempts = attack::run(doors, attack, sources, time);
             let took = watch.elapsed();
             let honest = again.sessions() + audience.sessions() - begun;
             let grown = bytes_on_disk(&server.data()).saturating_sub(before);
@@ -128,7 +199,7 @@ fn flood(disk: &SmallDisk, full_percent: Option<u64>) {
             );
             let health = server.get("/health");
             assert_eq!(health.status, 200, "{attack:?}: {}", health.text());
-            if full_percent.is_some() {
+            if case == Case::NearlyFull {
                 let output = health.json();
                 let output = (&output["status"], &output["trouble"]);
                 assert_eq!(output, (&"degraded".into(), &"disk_short".into()));
@@ -144,7 +215,8 @@ fn flood(disk: &SmallDisk, full_percent: Option<u64>) {
     assert_on_record(&trail, AUDIENCE.0, "play", watched);
     let refusals = trail.count("play_denied") + trail.count("publish_denied");
     // From 90 % on, refusals are dropped, and only their number is on record.
-    assert!(refusals > 0 || full_percent.is_some());
+    assert!(refusals > 0 || case == Case::NearlyFull);
+    assert_refused_are_strangers(&trail);
     let slowest = p99(admitted);
     if long {
         eprintln!("publishers were admitted within {slowest:?} (p99)");
@@ -185,6 +257,20 @@ fn assert_on_record(trail: &Trail, principal: &str, role: &str, sessions: usize)
         (sessions, sessions),
         "{role} sessions of {principal} on record: started and ended"
     );
+}
+
+/// No refusal names an honest client, or a proxy.
+#[track_caller]
+fn assert_refused_are_strangers(trail: &Trail) {
+    let refusals = trail.records().iter();
+    for refusal in refusals.filter(|record| record.action.label().ends_with("_denied")) {
+        // A record for many addresses has none.
+        let peer = refusal.peer.as_ref().map(Personal::expose);
+        assert!(
+            peer.is_none_or(|peer| peer.starts_with("127.200.0.")),
+            "{peer:?}"
+        );
+    }
 }
 
 fn p99(mut times: Vec<Duration>) -> Duration {

@@ -278,7 +278,34 @@ fn registry(context: &mut Context) -> Result<Outcome> {
     Ok(Outcome::nothing_to_add())
 }
 
+/// The disk with the tests' data may be this full, in percent. At 90 % the servers under test stop
+/// recording refusals, and the tests add to what is there.
+const FULLEST: u8 = 86;
+
+/// Refuses to start where dozens of tests would fail for want of space on the disk.
+fn check_room() -> Result<()> {
+    let folder = std::env::temp_dir();
+    let df = std::process::Command::new("df")
+        .arg("--output=pcent")
+        .arg(&folder)
+        .output()
+        .context("cannot run df")?;
+    let text = String::from_utf8_lossy(&df.stdout);
+    let used = text.split_whitespace().nth(1);
+    let used: u8 = used
+        .and_then(|used| used.trim_end_matches('%').parse().ok())
+        .with_context(|| format!("df says nothing of {}: {text}", folder.display()))?;
+    ensure!(
+        used <= FULLEST,
+        "the disk of {} is {used} % full, and the servers under test stop recording refusals at 90 %: free space \
+         until {FULLEST} % are used, or set TMPDIR to a folder on another disk",
+        folder.display()
+    );
+    Ok(())
+}
+
 fn system(context: &mut Context) -> Result<Outcome> {
+    check_room()?;
     // The tests start the server and the verifier as separate processes; cargo builds no other
     // package's binary for them. With every sink and source, as `binary.rs` there builds them.
     let command = context.cargo(&[
