@@ -141,6 +141,12 @@ pub fn fuzz_tag(bytes: &[u8]) {
     for frame in decoded.into_frames() {
         // Any result is fine, except a panic.
         config::TrackInfo::of(&frame).ok();
+        let payload = &frame.payload;
+        config::HevcConfig::parameter_sets(payload).ok();
+        config::Av1Config::parse(payload).ok();
+        config::OpusConfig::parse(payload).ok();
+        config::OpusConfig::samples(payload).ok();
+        config::Mp3Header::parse(payload).ok();
         frame_survives(tag::exact_head(&frame), &frame);
         let plain = MediaFrame {
             pts_nanos: 0,

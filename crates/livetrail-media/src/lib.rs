@@ -1,4 +1,4 @@
-//! Containers and codec headers, shared by all gateways: FLV, AMF0, H.264 and AAC configuration.
+//! Containers and codec headers, shared by all gateways: FLV, AMF0, and decoder configurations.
 //!
 //! Everything here is total: any bytes give a value or an [`Error`], within stated bounds of memory
 //! and stack. Nothing here knows sockets, clocks, or the engine beyond its
@@ -8,7 +8,8 @@
 //! - [`annexb`]: H.264 with start codes, from and to the engine's form
 //! - [`flv`]: reading and writing files and streams
 //! - [`tag`]: the header before a payload in FLV tags and RTMP messages, legacy and enhanced
-//! - [`config`]: decoder configurations: reading them, and making those of H.264 and AAC
+//! - [`config`]: decoder configurations: reading those of H.264, H.265, AV1, AAC, Opus and MP3, and
+//!   making those of H.264 and AAC
 
 #![deny(
     clippy::indexing_slicing,

@@ -34,6 +34,7 @@ const ANY: &[&str] = &[
     "livetrail-replica",
     "livetrail-rtmp",
     "livetrail-s3",
+    "livetrail-segment",
     "livetrail-settings",
     "livetrail-sinks",
     "livetrail-tlog",
@@ -78,6 +79,18 @@ const RULES: &[Rule] = &[
         may_use: &["livetrail-engine"],
         never_below: &["livetrail-audit", "livetrail-record", "axum", "hyper"],
         words: "containers and codec headers know the engine's public frame types, no sockets and no audit",
+    },
+    Rule {
+        name: "livetrail-segment",
+        may_use: &["livetrail-engine", "livetrail-media"],
+        never_below: &[
+            "livetrail-audit",
+            "livetrail-egress",
+            "livetrail-record",
+            "axum",
+            "hyper",
+        ],
+        words: "the segmenter takes frames and returns bytes: no sockets, no files, no protocol and no audit",
     },
     Rule {
         name: "livetrail-egress",

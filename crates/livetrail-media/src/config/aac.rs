@@ -20,6 +20,11 @@ pub struct AudioSpecificConfig {
     pub sample_rate_hz: u32,
     /// Channels; 0 when a program config element defines them.
     pub channels: u8,
+    /// Samples of a frame at `sample_rate_hz`: 1,024 or 960, with HE-AAC twice as many.
+    pub samples_per_frame: u32,
+    /// The first three bytes of an ADTS header without the number of bytes, if ADTS has a code for
+    /// profile, rate and channels.
+    adts: Option<[u8; 3]>,
 }
 
 impl AudioSpecificConfig {
@@ -31,11 +36,13 @@ impl AudioSpecificConfig {
         let mut bits = Bits::new(bytes, WHAT);
         let object_type = object_type(&mut bits)?;
         let mut sample_rate_hz = sample_rate(&mut bits)?;
-        let channels = match bits.read(4)? {
+        let core_hz = sample_rate_hz;
+        let configuration = bits.read(4)? as u8;
+        let channels = match configuration {
             7 => 8,
             11 => 7,
             12 | 14 => 8,
-            configuration @ 0..=6 => configuration as u8,
+            0..=6 => configuration,
             _ => {
                 return Err(Error::Config {
                     what: WHAT,
@@ -43,14 +50,60 @@ impl AudioSpecificConfig {
                 });
             }
         };
-        if matches!(object_type, 5 | 29) {
+        let mut core_type = object_type;
+        let is_he = matches!(object_type, 5 | 29);
+        if is_he {
             sample_rate_hz = sample_rate(&mut bits)?;
+            // A short record, which decoders accept, leaves the usual core open.
+            core_type = self::object_type(&mut bits).unwrap_or(2);
         }
+        let is_short = bits.flag().unwrap_or(false);
+        let core_samples = match (core_type, is_short) {
+            (23, false) => 512,
+            (23, true) => 480,
+            (_, false) => 1_024,
+            (_, true) => 960,
+        };
         Ok(Self {
             object_type,
             sample_rate_hz,
             channels,
+            samples_per_frame: if is_he && sample_rate_hz > core_hz {
+                core_samples << 1
+            } else {
+                core_samples
+            },
+            adts: adts(core_type, core_hz, configuration),
         })
+    }
+
+    /// The ADTS header (ISO/IEC 13818-7 section 6.2) of a frame of `bytes` bytes; `None` if ADTS
+    /// has no code for the configuration, or if the frame has more than 8,184 bytes.
+    ///
+    /// ```
+    /// use livetrail_media::config::AudioSpecificConfig;
+    ///
+    /// let config = AudioSpecificConfig::parse(&[0x12, 0x10])?;
+    /// assert_eq!(config.adts(100), Some([0xff, 0xf1, 0x50, 0x80, 0x0d, 0x7f, 0xfc]));
+    /// # Ok::<(), livetrail_media::Error>(())
+    /// ```
+    #[must_use]
+    pub fn adts(&self, bytes: usize) -> Option<[u8; 7]> {
+        let [profile, rate, channels] = self.adts?;
+        let length = u16::try_from(bytes.checked_add(7)?).ok()?;
+        if length >= 1 << 13 {
+            return None;
+        }
+        Some([
+            0xff,
+            0xf1,
+            (profile << 6) | (rate << 2) | (channels >> 2),
+            // The length's 13 bits: two here, eight in the next byte, three after it.
+            (channels << 6) | (length >> 11) as u8,
+            (length >> 3) as u8,
+            ((length & 7) as u8) << 5 | 0x1f,
+            0xfc,
+        ])
     }
 
     /// Makes the record of AAC-LC with frames of 1,024 samples.
@@ -89,6 +142,14 @@ impl AudioSpecificConfig {
             }
         })
     }
+}
+
+/// Profile, index of the rate, and channel configuration, if ADTS has a code for each.
+fn adts(core_type: u8, core_hz: u32, configuration: u8) -> Option<[u8; 3]> {
+    let profile = core_type.checked_sub(1).filter(|profile| *profile < 4)?;
+    let index = SAMPLE_RATES_HZ.iter().position(|hz| *hz == core_hz)?;
+    let is_coded = matches!(configuration, 1..=7);
+    is_coded.then_some([profile, u8::try_from(index).ok()?, configuration])
 }
 
 fn object_type(bits: &mut Bits<'_>) -> Result<u8> {

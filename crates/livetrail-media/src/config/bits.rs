@@ -35,6 +35,14 @@ impl<'a> Bits<'a> {
         Ok(value)
     }
 
+    /// Skips `count` bits.
+    pub(super) fn skip(&mut self, count: u32) -> Result<()> {
+        for _ in 0..count {
+            self.flag()?;
+        }
+        Ok(())
+    }
+
     /// `ue(v)`, H.264 section 9.1.
     pub(super) fn unsigned(&mut self) -> Result<u32> {
         let mut zeros = 0u32;

@@ -325,7 +325,7 @@ fn skip_picture_order(bits: &mut Bits<'_>) -> Result<()> {
 }
 
 /// Drops the 3 of each 00 00 03 (section 7.4.1).
-fn without_emulation_prevention(nal: &[u8]) -> Vec<u8> {
+pub(super) fn without_emulation_prevention(nal: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(nal.len());
     let mut zeros = 0u8;
     for byte in nal {

@@ -2,15 +2,23 @@
 //! sampling rate.
 
 mod aac;
+mod av1;
 mod bits;
 mod h264;
+mod hevc;
+mod mp3;
+mod opus;
 
 use std::fmt;
 
 use livetrail_engine::{CodecId, MediaFrame};
 
 pub use aac::AudioSpecificConfig;
+pub use av1::Av1Config;
 pub use h264::AvcConfig;
+pub use hevc::HevcConfig;
+pub use mp3::Mp3Header;
+pub use opus::{OPUS_HZ, OpusConfig};
 
 use crate::{error::Result, read::Reader};
 
