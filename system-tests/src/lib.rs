@@ -9,6 +9,7 @@
 //! | a Kafka broker whose records outlive it | [`KafkaBroker`] |
 //! | an S3 server with Object Lock | [`S3Server`] |
 //! | a receiver of OpenTelemetry's logs, and a collector before it | [`OtlpCollector`], [`Rotel`] |
+//! | a web service that receives web hooks | [`HookReceiver`] |
 //! | receivers of syslog that others wrote | [`syslog::Receiver`] |
 //! | TLS before a server that has none | [`TlsFront`] |
 //! | programs of Debian that keep each other off a machine | [`Unpacked`] |
@@ -36,6 +37,7 @@ mod debian;
 pub mod faketime;
 mod ffmpeg8;
 mod front;
+mod hooks;
 pub mod http;
 mod kafka;
 mod object_store;
@@ -46,6 +48,7 @@ mod packets;
 mod postgres;
 mod process;
 mod python;
+mod receiver;
 pub mod resources;
 pub mod rtmp;
 mod s3;
@@ -68,12 +71,14 @@ pub use config::Config;
 pub use debian::Unpacked;
 pub use ffmpeg8::ffmpeg8;
 pub use front::{Front, client_address};
+pub use hooks::HookReceiver;
 pub use kafka::KafkaBroker;
 pub use otlp::{OtlpCollector, Rotel};
 pub use packets::{Packet, Packets};
 pub use postgres::Postgres;
 pub use process::{Finished, Process, run, typed};
 pub use python::{openapi_python, tlog_python};
+pub use receiver::Receiver;
 pub use rustix::process::{Pid, Signal};
 pub use s3::{S3Server, bucket_at};
 pub use server::{Server, free_address};

@@ -26,15 +26,13 @@
 
 mod cache;
 mod callback;
-mod endpoint;
-mod error;
 mod fuzz;
-mod http;
 mod jwks;
 mod principal;
 
-pub use callback::{CallbackOptions, HttpCallback, SIGNATURE_HEADER, TIMESTAMP_HEADER};
-pub use endpoint::Endpoint;
-pub use error::AuthError;
+pub use callback::{CallbackOptions, HttpCallback};
 pub use fuzz::{fuzz_callback_answer, fuzz_jwks};
 pub use jwks::{Jwks, JwksOptions};
+/// An authenticator cannot be made.
+pub use livetrail_request::RequestError as AuthError;
+pub use livetrail_request::{Endpoint, SIGNATURE_HEADER, TIMESTAMP_HEADER};

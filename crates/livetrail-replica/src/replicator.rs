@@ -357,6 +357,7 @@ impl Replicator {
                     None
                 }
             });
+            self.board.lost(self.sink.lost());
             sent?;
             self.tell(|progress| progress.committed(&range));
             next = range.next();

@@ -61,6 +61,7 @@ mod tests {
                 "last_error": null,
                 "left_behind": false,
                 "skipped_records": 0,
+                "lost_records": 0,
                 "went_back": 0,
                 "personal": "opening",
                 "erased_up_to": null,

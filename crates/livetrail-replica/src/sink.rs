@@ -177,6 +177,12 @@ pub trait ReplicaSink: Send + Sync + 'static {
     /// What is wrong.
     async fn health(&self) -> Result<(), ReplicaError>;
 
+    /// How many records this sink has given up since it was made: the destination did not accept
+    /// them in time, and nobody sends them again. By default a sink gives up nothing.
+    fn lost(&self) -> u64 {
+        0
+    }
+
     /// Starts the output again from scratch at the same path, because somebody has moved it away
     /// (`SIGHUP`). `false`, the default, means that the sink has no output that could be moved.
     ///

@@ -54,6 +54,9 @@ pub struct ReplicaStatus {
     pub left_behind: bool,
     /// Entries that it skipped since the start, because they were pruned first.
     pub skipped_records: u64,
+    /// Records that the sink has given up since the start, because the destination did not accept
+    /// them in time.
+    pub lost_records: u64,
     /// How many times since the start it held less than before.
     pub went_back: u64,
     /// What the sink has of personal data.
@@ -138,6 +141,7 @@ struct Noted {
     last_error: Option<String>,
     left_behind: bool,
     skipped_records: u64,
+    lost_records: u64,
     went_back: u64,
     erased_up_to: Option<u64>,
     pending_erasures: usize,
@@ -170,6 +174,7 @@ impl Board {
                 last_error: None,
                 left_behind: false,
                 skipped_records: 0,
+                lost_records: 0,
                 went_back: 0,
                 erased_up_to: None,
                 pending_erasures: 0,
@@ -214,6 +219,11 @@ impl Board {
         let mut noted = self.noted();
         noted.cursor = Some(cursor);
         noted.skipped_records = noted.skipped_records.saturating_add(records);
+    }
+
+    /// The sink has given up this many records since the start.
+    pub(super) fn lost(&self, records: u64) {
+        self.noted().lost_records = records;
     }
 
     pub(super) fn went_back(&self) {
@@ -306,6 +316,7 @@ impl Board {
             last_error: noted.last_error.clone(),
             left_behind: noted.left_behind,
             skipped_records: noted.skipped_records,
+            lost_records: noted.lost_records,
             went_back: noted.went_back,
             personal: self.personal,
             erased_up_to: noted.erased_up_to,

@@ -91,6 +91,12 @@ pub trait Transport: Send + Sync + 'static {
     /// # Errors
     /// The destination cannot; the error has the reason.
     async fn health(&self) -> Result<(), ReplicaError>;
+
+    /// How many records this transport has given up since it was made: the destination did not
+    /// accept them in time. By default a transport gives up nothing.
+    fn lost(&self) -> u64 {
+        0
+    }
 }
 
 /// A sink for such a destination. Its cursors are files of its own, one for each log.
@@ -160,5 +166,9 @@ impl<T: Transport> ReplicaSink for AtLeastOnce<T> {
 
     async fn health(&self) -> Result<(), ReplicaError> {
         self.transport.health().await
+    }
+
+    fn lost(&self) -> u64 {
+        self.transport.lost()
     }
 }

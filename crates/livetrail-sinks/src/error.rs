@@ -105,6 +105,10 @@ pub enum SinksError {
         /// The receiver.
         place: String,
     },
+    /// The settings of a web service's address, files or key are invalid.
+    #[cfg(feature = "webhook")]
+    #[error(transparent)]
+    Request(#[from] livetrail_request::RequestError),
     /// A header that cannot be sent. The error does not repeat its value.
     #[cfg(feature = "otlp")]
     #[error(

@@ -57,7 +57,13 @@ pub(crate) fn gap(out: &mut String, gap: &Gap) {
         out,
         "{{\"first_index\":{first},\"next_index\":{next},\"gap\":\""
     );
-    for c in gap.reason.chars() {
+    escape(out, &gap.reason);
+    out.push_str("\"}\n");
+}
+
+/// Appends text as the inside of a JSON string.
+pub(crate) fn escape(out: &mut String, text: &str) {
+    for c in text.chars() {
         match c {
             '"' | '\\' => out.extend(['\\', c]),
             c if c.is_control() => {
@@ -66,5 +72,4 @@ pub(crate) fn gap(out: &mut String, gap: &Gap) {
             c => out.push(c),
         }
     }
-    out.push_str("\"}\n");
 }

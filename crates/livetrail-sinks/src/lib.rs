@@ -10,6 +10,7 @@
 //! | `s3` | `s3` | a bucket with Object Lock, as a site that any tile-log client can read |
 //! | `stdout` | `stdout` | standard output, with a line of JSON per record |
 //! | `syslog` | `syslog` | a receiver of syslog (RFC 5424) over TLS |
+//! | `webhook` | `webhook` | a web service, as signed requests with events |
 //!
 //! The folder of a kind has everything about it: its settings, their checks, the code that builds a
 //! sink from them, and the sink. A host reads [`settings::Sink`] from its configuration.
@@ -20,20 +21,19 @@
 //!
 //! All sinks pass one suite, `livetrail_replica::conformance`, against a real server. The file sink
 //! has no server and holds one log, so it passes the cases that apply to it.
-//! server, those of its cases that apply.
 
 #[cfg(feature = "local-cursor")]
 mod at_least_once;
 #[cfg(any(feature = "file", feature = "local-cursor"))]
 mod blocking;
-#[cfg(any(feature = "kafka", feature = "otlp"))]
+#[cfg(any(feature = "kafka", feature = "otlp", feature = "webhook"))]
 mod clock;
 mod error;
 #[cfg(feature = "file")]
 pub mod file;
 #[cfg(any(feature = "file", feature = "local-cursor"))]
 mod hand_overs;
-#[cfg(any(feature = "file", feature = "stdout"))]
+#[cfg(any(feature = "file", feature = "stdout", feature = "webhook"))]
 mod json_line;
 #[cfg(feature = "kafka")]
 pub mod kafka;
@@ -41,6 +41,8 @@ pub mod kafka;
 pub mod local_cursor;
 #[cfg(feature = "otlp")]
 pub mod otlp;
+#[cfg(any(feature = "otlp", feature = "webhook"))]
+mod pause;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 #[cfg(feature = "s3")]
@@ -57,8 +59,15 @@ pub mod stdout;
 mod sys;
 #[cfg(feature = "syslog")]
 pub mod syslog;
-#[cfg(any(feature = "otlp", feature = "postgres", feature = "syslog"))]
+#[cfg(any(
+    feature = "otlp",
+    feature = "postgres",
+    feature = "syslog",
+    feature = "webhook"
+))]
 mod tls;
+#[cfg(feature = "webhook")]
+pub mod webhook;
 
 #[cfg(feature = "local-cursor")]
 pub use at_least_once::{AtLeastOnce, Sent, Transport};

@@ -8,6 +8,7 @@
 //!                               next INDEX LF
 //!                               leaf HASH LF
 //!                               hand_over ID NOTE LF
+//!                               lost FIRST NEXT EVENTS LF
 //!                               checkpoint LF NOTE
 //!  FOLDER/SINK/ORIGIN.lock
 //! ```
@@ -19,9 +20,11 @@
 //! | `next` | the first index that the destination has not accepted |
 //! | `leaf` | the leaf hash of the entry before that index, base64; `-` if there is none |
 //! | `hand_over` | for each replaced key: its id, and the checkpoint of the hand-over, base64 |
+//! | `lost` | events that the sink has given up, between these indexes, and has not reported yet |
 //! | `checkpoint` | the newest signed checkpoint that came with entries, to the end; may be empty |
 //!
-//! Most cursors have no line `hand_over`. The lock file is empty; the sender locks it.
+//! Most cursors have neither a line `hand_over` nor a line `lost`. The lock file is empty; the
+//! sender locks it.
 //!
 //! In file names `_` and two digits replace each byte of an origin except letters, digits, `.` and
 //! `-`.
@@ -55,6 +58,47 @@ const MAX_CURSOR_BYTES: u64 = 1 << 20;
 /// The longest origin in a file's name. The hash of a longer origin replaces it, because file
 /// systems accept 255 bytes.
 const MAX_STEM_BYTES: usize = 200;
+
+/// Events that a destination did not accept in time. Nobody sends them again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lost {
+    /// The index of the first of them.
+    pub first: u64,
+    /// The index after the last of them. Events in between may have arrived.
+    pub next: u64,
+    /// Their number. If they were pruned, nobody could count them, and it is an upper bound.
+    pub events: u64,
+}
+
+impl Lost {
+    /// Both of these.
+    #[must_use]
+    pub fn and(self, more: Self) -> Self {
+        Self {
+            first: self.first.min(more.first),
+            next: self.next.max(more.next),
+            events: self.events.saturating_add(more.events),
+        }
+    }
+
+    /// Takes the line, if it is there. `None` if it is not valid.
+    fn take(bytes: &mut &[u8]) -> Option<Option<Self>> {
+        let Some(rest) = bytes.strip_prefix(b"lost ") else {
+            return Some(None);
+        };
+        let end = rest.iter().position(|byte| *byte == b'\n')?;
+        let (line, after) = rest.split_at_checked(end)?;
+        let mut numbers = line.split(|byte| *byte == b' ').map(number);
+        let mut next = || numbers.next().flatten();
+        let lost = Self {
+            first: next()?,
+            next: next()?,
+            events: next()?,
+        };
+        *bytes = after.get(1..)?;
+        numbers.next().is_none().then_some(Some(lost))
+    }
+}
 
 /// The cursors of one sink, one for each log.
 #[derive(Clone, Debug)]
@@ -129,6 +173,17 @@ pub struct Claim {
 }
 
 impl Claim {
+    /// The events that the destination did not get and does not know of.
+    #[must_use]
+    pub const fn lost(&self) -> Option<Lost> {
+        self.cursor.lost
+    }
+
+    /// Replaces these events. [`commit`](Self::commit) writes them next to the cursor.
+    pub const fn set_lost(&mut self, lost: Option<Lost>) {
+        self.cursor.lost = lost;
+    }
+
     /// The destination has accepted this range. When this returns, the cursor is after the range
     /// and durable.
     ///
@@ -146,6 +201,7 @@ impl Claim {
             last_leaf: range.leaves().last().copied(),
             hand_overs: self.cursor.hand_overs.clone().and(range.hand_overs()),
             checkpoint: Some(range.note().clone()),
+            lost: self.cursor.lost,
         };
         self.replace(moved).await
     }
@@ -165,6 +221,7 @@ impl Claim {
             last_leaf: None,
             hand_overs: self.cursor.hand_overs.clone(),
             checkpoint: self.cursor.checkpoint.clone(),
+            lost: self.cursor.lost,
         };
         self.replace(moved).await
     }
@@ -186,6 +243,7 @@ struct Cursor {
     last_leaf: Option<Hash>,
     hand_overs: KeptHandOvers,
     checkpoint: Option<Bytes>,
+    lost: Option<Lost>,
 }
 
 impl Cursor {
@@ -304,8 +362,11 @@ impl CursorFile {
             .last_leaf
             .map_or_else(|| "-".to_owned(), |leaf| leaf.to_string());
         let mut out = FIRST_LINE.to_vec();
+        let lost = cursor.lost.map_or_else(String::new, |lost| {
+            format!("lost {} {} {}\n", lost.first, lost.next, lost.events)
+        });
         let lines = format!(
-            "\nsink {}\norigin {}\nnext {}\nleaf {leaf}\n{}checkpoint\n",
+            "\nsink {}\norigin {}\nnext {}\nleaf {leaf}\n{}{lost}checkpoint\n",
             self.sink,
             self.origin,
             cursor.next,
@@ -340,6 +401,7 @@ impl CursorFile {
         };
         let mut rest = parts.next().unwrap_or_default();
         let hand_overs = KeptHandOvers::take(&mut rest).ok_or("has an invalid hand-over")?;
+        let lost = Lost::take(&mut rest).ok_or("has an invalid line about lost events")?;
         let note = rest
             .strip_prefix(b"checkpoint\n")
             .ok_or("has no checkpoint from line 6 on, or behind the hand-overs")?;
@@ -348,6 +410,7 @@ impl CursorFile {
             last_leaf,
             hand_overs,
             checkpoint: (!note.is_empty()).then(|| Bytes::copy_from_slice(note)),
+            lost,
         })
     }
 }
@@ -457,6 +520,44 @@ mod tests {
         let read = cursor.read(ORIGIN).await.unwrap();
         assert_eq!((read.next(), read.last_leaf()), (25, None));
         assert!(read.checkpoint().is_some());
+    }
+
+    #[tokio::test]
+    async fn lost_events_stay_next_to_the_cursor_until_they_are_reported() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = TestLog::with(ORIGIN, 30);
+        let cursor = cursor(&folder);
+        let [one, two] = [(3, 5, 2), (7, 9, 1)].map(|(first, next, events)| Lost {
+            first,
+            next,
+            events,
+        });
+        let mut claim = cursor.claim(ORIGIN, 0).await.unwrap();
+        assert_eq!(claim.lost(), None);
+        claim.set_lost(Some(two.and(one)));
+        claim.commit(&log.range(0, 10)).await.unwrap();
+        let mut claim = cursor.claim(ORIGIN, 10).await.unwrap();
+        let (first, next, events) = (3, 9, 3);
+        let both = Lost {
+            first,
+            next,
+            events,
+        };
+        assert_eq!(claim.lost(), Some(both));
+        let path = folder.path().join("syslog/example.com_2Fa.cursor");
+        let text = fs::read_to_string(&path).unwrap();
+        for wrong in ["lost 3 9\n", "lost 3 9 x\n", "lost 3 9 3 4\n", "lost \n"] {
+            fs::write(&path, text.replace("lost 3 9 3\n", wrong)).unwrap();
+            let error = cursor.read(ORIGIN).await.unwrap_err();
+            assert!(
+                error.to_string().contains("lost events"),
+                "{wrong}: {error}"
+            );
+        }
+        claim.set_lost(None);
+        claim.commit(&log.range(10, 10)).await.unwrap();
+        let claim = cursor.claim(ORIGIN, 20).await.unwrap();
+        assert_eq!(claim.lost(), None);
     }
 
     #[tokio::test]

@@ -64,6 +64,8 @@ mod s3;
 mod stdout;
 #[path = "syslog/settings.rs"]
 mod syslog;
+#[path = "webhook/settings.rs"]
+mod webhook;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -80,6 +82,7 @@ pub use postgres::*;
 pub use s3::*;
 pub use stdout::*;
 pub use syslog::*;
+pub use webhook::*;
 
 use crate::error::SinksError;
 
@@ -423,6 +426,7 @@ kinds! {
     s3: S3, "s3";
     stdout: Stdout, "stdout";
     syslog: Syslog, "syslog";
+    webhook: Webhook, "webhook";
 }
 
 #[cfg(test)]
@@ -454,6 +458,10 @@ mod tests {
             ("[stdout]", false),
             ("[syslog]\naddress = \"localhost\"", false),
             ("[otlp]\nendpoint = \"http://localhost\"", false),
+            (
+                "[webhook]\nurl = \"http://localhost/\"\nsecret_env = \"A\"",
+                false,
+            ),
             ("[postgres]\nurl = \"postgres://a@localhost/a\"", true),
         ];
         let of = |kind: &str, settings: &str| -> Option<(&'static str, String)> {

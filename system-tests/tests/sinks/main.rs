@@ -15,3 +15,4 @@ mod s3;
 mod secrets;
 mod stdout;
 mod syslog;
+mod webhook;

@@ -37,6 +37,14 @@ pub(crate) fn block_of(kind: &str) -> String {
     block.expect("a text block").to_owned()
 }
 
+/// The `python` block on this page.
+pub(crate) fn python_of(kind: &str) -> String {
+    let page = page(kind);
+    let block = page.split("```python\n").nth(1);
+    let block = block.and_then(|rest| rest.split("```").next());
+    block.expect("a program in Python").to_owned()
+}
+
 /// A shell in an empty folder that finds our programs, and a server that one of the commands
 /// starts.
 pub(crate) struct Typist {
@@ -76,6 +84,16 @@ impl Typist {
             return String::new();
         }
         run(command, &shell, PATIENCE).success().stdout
+    }
+
+    /// Writes a file into the folder.
+    pub(crate) fn writes(&self, name: &str, text: &str) {
+        std::fs::write(self.folder.path().join(name), text).expect("a file");
+    }
+
+    /// Types a command that continues in the background.
+    pub(crate) fn begins(&self, command: &str) -> Process {
+        Process::spawn(command, &self.shell(command))
     }
 
     /// The server's metric with this beginning, as soon as it has this value.

@@ -28,6 +28,10 @@ pub(crate) fn assert_all_is_received(server: &mut Server, receiver: &impl Receiv
     receiver.kill();
     refuse(server, 50);
     receiver.restart();
+    // The pause after the last attempt may be longer than a server takes to stop.
+    clock::wait_until("the sink is no longer behind", SOON, || {
+        server.get("/health").json()["sinks"][0]["lag_records"] == 0
+    });
     server.stop();
     assert_eq!(each_once(receiver), exported(server, "entries"));
 

@@ -20,7 +20,12 @@ const LINUX_ALONE: &[&str] = &[
 ];
 
 /// The crates that need a C compiler without any feature. They contain AWS-LC and SQLite.
-const WITH_C: &[&str] = &["livetrail-auth", "livetrail-index", "livetrail-tls"];
+const WITH_C: &[&str] = &[
+    "livetrail-auth",
+    "livetrail-index",
+    "livetrail-request",
+    "livetrail-tls",
+];
 
 /// Needs none without its feature `https`.
 const VERIFIER: &str = "livetrail-verify";
@@ -47,6 +52,7 @@ const FEATURES: &[&str] = &[
     "livetrail-sinks/s3",
     "livetrail-sinks/stdout",
     "livetrail-sinks/syslog",
+    "livetrail-sinks/webhook",
     "livetrail-verify/postgres",
     "livetrail-verify/s3",
 ];

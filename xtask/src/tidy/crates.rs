@@ -32,6 +32,7 @@ const ANY: &[&str] = &[
     "livetrail-record",
     "livetrail-relay",
     "livetrail-replica",
+    "livetrail-request",
     "livetrail-rtmp",
     "livetrail-s3",
     "livetrail-segment",
@@ -146,8 +147,14 @@ const RULES: &[Rule] = &[
         words: "a gateway knows the engine, the egress and the containers; not audit, not another gateway",
     },
     Rule {
+        name: "livetrail-request",
+        may_use: &[],
+        never_below: &["axum"],
+        words: "a request to a service of others is an address, a body and a signature: nothing of ours",
+    },
+    Rule {
         name: "livetrail-auth",
-        may_use: &["livetrail-engine"],
+        may_use: &["livetrail-engine", "livetrail-request"],
         never_below: &[
             "livetrail-audit",
             "livetrail-gateway",
@@ -275,6 +282,7 @@ const RULES: &[Rule] = &[
             "livetrail-clock",
             "livetrail-record",
             "livetrail-replica",
+            "livetrail-request",
             "livetrail-s3",
             "livetrail-settings",
             "livetrail-tlog",

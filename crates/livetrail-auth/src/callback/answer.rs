@@ -9,11 +9,11 @@
 
 use std::time::Duration;
 
-use hyper::StatusCode;
 use livetrail_engine::{Admission, AdmissionLimits, IngressLimit, NumericDate};
+use livetrail_request::StatusCode;
 use serde::Deserialize;
 
-use crate::{http::Reply, principal::principal};
+use crate::principal::principal;
 
 /// What a service says.
 #[derive(Debug, Clone, PartialEq)]
@@ -57,12 +57,11 @@ pub(super) struct Terms {
 }
 
 impl Answer {
-    /// Reads an answer.
-    pub(super) fn of(reply: &Reply) -> Self {
-        let status = reply.status;
+    /// Reads an answer with this status and body.
+    pub(super) fn of(status: StatusCode, is_json: bool, body: &[u8]) -> Self {
         if status.is_success() {
-            return match reply.is_json {
-                true => Self::allowing(&reply.body),
+            return match is_json {
+                true => Self::allowing(body),
                 false => Self::Allow(Terms::default()),
             };
         }
@@ -135,17 +134,13 @@ impl Terms {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
     use proptest::prelude::*;
 
     use super::*;
 
     fn answer(status: u16, is_json: bool, body: &str) -> Answer {
-        Answer::of(&Reply {
-            status: StatusCode::from_u16(status).unwrap(),
-            is_json,
-            body: Bytes::copy_from_slice(body.as_bytes()),
-        })
+        let status = StatusCode::from_u16(status).unwrap();
+        Answer::of(status, is_json, body.as_bytes())
     }
 
     #[test]

@@ -26,35 +26,16 @@ use std::{
 };
 
 use async_trait::async_trait;
-use aws_lc_rs::{
-    digest::{Context, SHA256},
-    hmac,
-};
-use bytes::Bytes;
-use http_body_util::Full;
-use hyper::{Request, header};
+use aws_lc_rs::digest::{Context, SHA256};
 use livetrail_engine::{Attempt, Authenticator, Clock, Reason, Role, Secret, Verdict};
+use livetrail_request::{Bounds, Client, HeaderMap, SigningKey};
 use tokio::{
     runtime::Handle,
     sync::{Semaphore, watch},
 };
 
 use self::{answer::Answer, body::text};
-use crate::{
-    cache::Cache,
-    endpoint::Endpoint,
-    error::AuthError,
-    http::{Client, USER_AGENT},
-};
-
-/// The header with the time at which a request was signed, in seconds since 1970.
-pub const TIMESTAMP_HEADER: &str = "livetrail-timestamp";
-
-/// The header with a request's signature: `v1=` and 64 hexadecimal digits.
-pub const SIGNATURE_HEADER: &str = "livetrail-signature";
-
-/// The minimum length of the key that signs requests: that of the hash.
-pub(crate) const MIN_KEY_BYTES: usize = 32;
+use crate::{AuthError, Endpoint, cache::Cache};
 
 /// The maximum length of an answer's body.
 const MAX_ANSWER_BYTES: usize = 64 << 10;
@@ -105,18 +86,12 @@ impl CallbackOptions {
     /// As for [`HttpCallback::new`].
     pub fn check(&self) -> Result<(), AuthError> {
         self.signing_key()?;
-        self.endpoint.tls().map(drop)
+        self.endpoint.check()
     }
 
-    fn signing_key(&self) -> Result<Option<hmac::Key>, AuthError> {
-        let Some(key) = &self.key else {
-            return Ok(None);
-        };
-        let key = key.expose().as_bytes();
-        if key.len() < MIN_KEY_BYTES {
-            return Err(AuthError::ShortKey);
-        }
-        Ok(Some(hmac::Key::new(hmac::HMAC_SHA256, key)))
+    fn signing_key(&self) -> Result<Option<SigningKey>, AuthError> {
+        let key = self.key.as_ref().map(|key| key.expose().as_bytes());
+        key.map(SigningKey::new).transpose()
     }
 
     /// Sets the key that signs requests, at least 32 bytes.
@@ -137,7 +112,7 @@ pub struct HttpCallback {
 struct Inner {
     options: CallbackOptions,
     client: Client,
-    key: Option<hmac::Key>,
+    key: Option<SigningKey>,
     clock: Arc<dyn Clock>,
     runtime: Handle,
     in_flight: Arc<Semaphore>,
@@ -186,8 +161,12 @@ impl HttpCallback {
         runtime: Handle,
     ) -> Result<Self, AuthError> {
         let key = options.signing_key()?;
-        let idle = options.max_in_flight;
-        let client = Client::new(&options.endpoint, options.timeout, MAX_ANSWER_BYTES, idle)?;
+        let bounds = Bounds {
+            timeout: options.timeout,
+            max_answer_bytes: MAX_ANSWER_BYTES,
+            idle_connections: options.max_in_flight,
+        };
+        let client = Client::new(options.endpoint.clone(), bounds)?;
         Ok(Self {
             inner: Arc::new(Inner {
                 in_flight: Arc::new(Semaphore::new(options.max_in_flight)),
@@ -307,41 +286,14 @@ impl Inner {
         let Ok(Ok(_turn)) = turn else {
             return Answer::Unusable("too many questions wait for an answer".to_owned());
         };
-        let request = match self.request(body) {
-            Ok(request) => request,
-            Err(error) => return Answer::Unusable(error.to_string()),
-        };
-        match self.client.send(request).await {
-            Ok(reply) => Answer::of(&reply),
+        let headers = self.key.as_ref().map_or_else(HeaderMap::new, |key| {
+            key.headers(self.clock.unix_s(), &body)
+        });
+        match self.client.post_json(body.into(), headers).await {
+            Ok(reply) => Answer::of(reply.status, reply.is_json(), &reply.body),
             Err(failure) => Answer::Unusable(failure.to_string()),
         }
     }
-
-    fn request(&self, body: Vec<u8>) -> Result<Request<Full<Bytes>>, hyper::http::Error> {
-        let mut request = Request::post(self.options.endpoint.uri().clone())
-            .header(header::CONTENT_TYPE, "application/json")
-            .header(header::USER_AGENT, USER_AGENT);
-        if let Some(key) = &self.key {
-            let timestamp = self.clock.unix_s();
-            request = request
-                .header(TIMESTAMP_HEADER, timestamp)
-                .header(SIGNATURE_HEADER, signature(key, timestamp, &body));
-        }
-        request.body(Full::new(Bytes::from(body)))
-    }
-}
-
-/// The value of [`SIGNATURE_HEADER`].
-fn signature(key: &hmac::Key, timestamp: u64, body: &[u8]) -> String {
-    let mut mac = hmac::Context::with_key(key);
-    mac.update(timestamp.to_string().as_bytes());
-    mac.update(b".");
-    mac.update(body);
-    let mut text = String::from("v1=");
-    for byte in mac.sign().as_ref() {
-        text.push_str(&format!("{byte:02x}"));
-    }
-    text
 }
 
 /// What an answer depends on. The parts have their length in front, so no two questions are alike.
@@ -413,17 +365,6 @@ mod tests {
     use livetrail_engine::{Credentials, StreamKey};
 
     use super::*;
-
-    /// Computed with Python's `hmac`.
-    #[test]
-    fn a_signature_is_that_of_another_implementation() {
-        let key = hmac::Key::new(hmac::HMAC_SHA256, b"0123456789abcdef0123456789abcdef");
-        let signed = signature(&key, 1_800_000_000, br#"{"action":"publish"}"#);
-        assert_eq!(
-            signed,
-            "v1=b400451ccbb1fe18acfe9d56fb07b1b67c75840190e69dc4c26cfd73fa31be48"
-        );
-    }
 
     #[test]
     fn questions_differ_in_whatever_an_answer_depends_on() {

@@ -29,21 +29,18 @@ use std::{
 use arc_swap::ArcSwapOption;
 use async_trait::async_trait;
 use aws_lc_rs::digest::{SHA256, digest};
-use bytes::Bytes;
-use http_body_util::Full;
-use hyper::{Request, StatusCode, header};
 use livetrail_engine::{Attempt, Authenticator, Clock, Reason, Role, UntrustedToken, Verdict};
+use livetrail_request::{Bounds, Client, StatusCode};
 use tokio::{runtime::Handle, sync::watch};
 
 pub(crate) use claims::Claims;
 pub(crate) use keys::{Algorithm, Check, KeySet};
 pub use options::JwksOptions;
 
-use crate::{
-    cache::Cache,
-    error::AuthError,
-    http::{Client, USER_AGENT},
-};
+use crate::{AuthError, cache::Cache};
+
+/// The kinds of answer that a lookup accepts.
+const ACCEPTED: &str = "application/jwk-set+json, application/json";
 
 /// Admits clients with tokens that an issuer has signed; see [`JwksOptions`].
 ///
@@ -115,7 +112,12 @@ impl Jwks {
         clock: Arc<dyn Clock>,
         runtime: Handle,
     ) -> Result<Self, AuthError> {
-        let client = Client::new(&options.endpoint, options.timeout, options.max_bytes, 1)?;
+        let bounds = Bounds {
+            timeout: options.timeout,
+            max_answer_bytes: options.max_bytes,
+            idle_connections: 1,
+        };
+        let client = Client::new(options.endpoint.clone(), bounds)?;
         let inner = Arc::new(Inner {
             verified: Mutex::new(Cache::new(options.cache_entries)),
             options,
@@ -176,12 +178,7 @@ impl Inner {
     }
 
     async fn fetch(&self) -> Result<KeySet, String> {
-        let request = Request::get(self.options.endpoint.uri().clone())
-            .header(header::ACCEPT, "application/jwk-set+json, application/json")
-            .header(header::USER_AGENT, USER_AGENT)
-            .body(Full::new(Bytes::new()))
-            .map_err(|error| error.to_string())?;
-        let reply = self.client.send(request).await;
+        let reply = self.client.get(ACCEPTED).await;
         let reply = reply.map_err(|failure| failure.to_string())?;
         if reply.status != StatusCode::OK {
             return Err(format!("the answer has status {}", reply.status.as_u16()));

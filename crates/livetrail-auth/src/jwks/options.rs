@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::{endpoint::Endpoint, error::AuthError};
+use crate::{AuthError, Endpoint};
 
 /// The settings of [`Jwks`](super::Jwks). The values in parentheses are the defaults.
 #[derive(Debug, Clone)]
@@ -61,7 +61,7 @@ impl JwksOptions {
     /// # Errors
     /// As for [`Jwks::new`](super::Jwks::new).
     pub fn check(&self) -> Result<(), AuthError> {
-        self.endpoint.tls().map(drop)
+        self.endpoint.check()
     }
 
     /// Sets who the tokens must be for.

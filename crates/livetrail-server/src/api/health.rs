@@ -108,6 +108,9 @@ pub(super) struct SinkHealth {
     went_back: u64,
     /// Age of the oldest of them, in seconds.
     lag_seconds: u64,
+    /// Records that a web hook gave up since the server's start, because they became too old.
+    #[serde(skip_serializing_if = "is_zero")]
+    lost_records: u64,
     /// Names of people there: `none`; `opening`, where they can be erased; `clear`, where nobody
     /// can erase them.
     #[schema(example = "none")]
@@ -141,6 +144,7 @@ impl From<ReplicaStatus> for SinkHealth {
             lag_records: status.lag_records,
             went_back: status.went_back,
             lag_seconds: status.lag.as_secs(),
+            lost_records: status.lost_records,
             personal: status.personal.label(),
             erased_up_to: status.erased_up_to,
             erasures_pending: status.pending_erasures,

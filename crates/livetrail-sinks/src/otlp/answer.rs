@@ -4,16 +4,10 @@
 //! status that the collector decides on before it reads the records.
 
 use std::ops::Range;
-use std::time::Duration;
 
-use hyper::header::{DATE, HeaderMap, RETRY_AFTER};
-use jiff::fmt::rfc2822;
 use livetrail_replica::ReplicaError;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceResponse;
 use prost::Message;
-
-/// The longest wait that a collector may request.
-const MAX_WAIT: Duration = Duration::from_secs(3_600);
 
 /// The maximum number of characters of a collector's message that an error repeats.
 const MAX_WORDS: usize = 300;
@@ -90,26 +84,6 @@ pub(super) fn refused(place: &str, status: u16, body: &[u8]) -> ReplicaError {
     }
 }
 
-/// How long the collector wants to receive no requests (RFC 9110, section 10.2.3). It gives
-/// seconds, or a time, which counts from the collector's own clock.
-pub(super) fn wait(status: u16, headers: &HeaderMap) -> Option<Duration> {
-    if !matches!(status, 429 | 503) {
-        return None;
-    }
-    let text = |name| headers.get(name)?.to_str().ok();
-    let after = text(RETRY_AFTER)?;
-    let wait = match after.trim().parse() {
-        Ok(seconds) => Duration::from_secs(seconds),
-        Err(_) => {
-            let parser = rfc2822::DateTimeParser::new();
-            let until = parser.parse_timestamp(after).ok()?;
-            let now = parser.parse_timestamp(text(DATE)?).ok()?;
-            Duration::try_from(until.duration_since(now)).unwrap_or(Duration::ZERO)
-        }
-    };
-    Some(wait.min(MAX_WAIT))
-}
-
 /// Puts a message of another program on one line.
 fn cut(words: &str) -> String {
     let plain = |c: char| if c.is_control() { ' ' } else { c };
@@ -118,7 +92,6 @@ fn cut(words: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use hyper::header::HeaderValue;
     use livetrail_replica::ErrorClass;
     use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsPartialSuccess;
 
@@ -183,23 +156,5 @@ mod tests {
             "{said}"
         );
         assert!(taken("c", &(0..1), b"<html>").is_err());
-    }
-
-    #[test]
-    fn the_time_to_wait_is_in_seconds_or_a_date() {
-        let of = |status, after: &'static str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(RETRY_AFTER, HeaderValue::from_static(after));
-            let now = HeaderValue::from_static("Wed, 21 Oct 2015 07:28:00 GMT");
-            headers.insert(DATE, now);
-            wait(status, &headers).map(|wait| wait.as_secs())
-        };
-        assert_eq!(of(429, "7"), Some(7));
-        assert_eq!(of(503, "Wed, 21 Oct 2015 07:28:30 GMT"), Some(30));
-        assert_eq!(of(503, "Wed, 21 Oct 2015 07:27:00 GMT"), Some(0));
-        assert_eq!(of(503, "999999999"), Some(3_600));
-        assert_eq!(of(500, "7"), None);
-        assert_eq!(of(429, "soon"), None);
-        assert_eq!(wait(429, &HeaderMap::new()), None);
     }
 }

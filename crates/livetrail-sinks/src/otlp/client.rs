@@ -3,7 +3,6 @@
 use std::fmt;
 use std::io::Write as _;
 use std::ops::Range;
-use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
 use flate2::Compression;
@@ -18,13 +17,12 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use livetrail_replica::{ReplicaError, SealedRange};
 use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use prost::Message as _;
-use tokio::time::Instant;
 
 use super::answer;
 use super::record;
 use super::target::OtlpTarget;
-use crate::clock;
 use crate::error::SinksError;
+use crate::pause::Pause;
 use crate::tls;
 
 /// The maximum number of bytes that are read of an answer.
@@ -33,8 +31,7 @@ const MAX_ANSWER_BYTES: usize = 64 << 10;
 pub(super) struct Client {
     http: Http<HttpsConnector<HttpConnector>, Full<Bytes>>,
     target: OtlpTarget,
-    /// The collector wants no requests before this time.
-    not_before: Mutex<Option<Instant>>,
+    pause: Pause,
 }
 
 impl Client {
@@ -51,7 +48,7 @@ impl Client {
         Ok(Self {
             http,
             target,
-            not_before: Mutex::new(None),
+            pause: Pause::default(),
         })
     }
 
@@ -91,10 +88,10 @@ impl Client {
         sent: &Range<u64>,
         records: Vec<LogRecord>,
     ) -> Result<(), ReplicaError> {
-        self.may_send()?;
+        let place = self.target.place();
+        self.pause.may_send(&place)?;
         let message = record::request(self.target.service_name(), origin, records);
         let request = self.request(message.encode_to_vec())?;
-        let place = self.target.place();
         let response = self.http.request(request).await;
         let response = response.map_err(|error| not_sent(&place, error))?;
         let (head, body) = response.into_parts();
@@ -107,9 +104,7 @@ impl Client {
         if head.status.is_success() {
             return answer::taken(&place, sent, &body);
         }
-        if let Some(wait) = answer::wait(status, &head.headers) {
-            *self.not_before() = Some(clock::now() + wait);
-        }
+        self.pause.note(status, &head.headers);
         Err(answer::refused(&place, status, &body))
     }
 
@@ -133,31 +128,6 @@ impl Client {
                 what: format!("{}: it cannot be written as a request", self.target.place()),
                 source: Some(error.into()),
             })
-    }
-
-    fn may_send(&self) -> Result<(), ReplicaError> {
-        let until = *self.not_before();
-        let left = until.map_or_else(Default::default, |until| {
-            until.saturating_duration_since(clock::now())
-        });
-        if left.is_zero() {
-            return Ok(());
-        }
-        Err(ReplicaError::Unavailable {
-            what: format!(
-                "{} has asked to be left alone for another {} s",
-                self.target.place(),
-                left.as_secs().saturating_add(1)
-            ),
-            source: None,
-        })
-    }
-
-    /// No code that can panic runs under this lock.
-    fn not_before(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
-        self.not_before
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -3,7 +3,7 @@
 
 mod conformance;
 mod outage;
-mod own;
+pub(crate) mod own;
 mod page;
 mod server;
 

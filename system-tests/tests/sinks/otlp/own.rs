@@ -165,7 +165,7 @@ async fn refusals_have_the_class_of_what_must_be_done() {
 }
 
 /// An authority, and its certificate for this address.
-fn certify(folder: &Path, address: SocketAddr) {
+pub(crate) fn certify(folder: &Path, address: SocketAddr) {
     let mut authority = CertificateParams::default();
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate().unwrap()).unwrap();

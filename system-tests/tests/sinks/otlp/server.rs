@@ -11,11 +11,11 @@ impl Receives for OtlpCollector {
     }
 
     fn kill(&self) {
-        Self::kill(self);
+        system_tests::Receiver::kill(self);
     }
 
     fn restart(&self) {
-        Self::restart(self);
+        system_tests::Receiver::restart(self);
     }
 }
 

@@ -127,7 +127,7 @@ impl Now {
                 .map(|sink| ([sink.name.as_str()], figure(sink)));
             w.family(Kind::Gauge, name, help, ["sink"], rows)?;
         }
-        let counters: [(&str, &str, OfSink); 5] = [
+        let counters: [(&str, &str, OfSink); 6] = [
             (
                 "sink_records",
                 "Records that the sink has committed since the start",
@@ -143,6 +143,11 @@ impl Now {
                 "sink_skipped_records",
                 "Records that were pruned before the sink had them",
                 |sink| sink.skipped_records,
+            ),
+            (
+                "sink_lost_records",
+                "Records that a web hook gave up since the start, because they became too old",
+                |sink| sink.lost_records,
             ),
             (
                 "sink_went_back",

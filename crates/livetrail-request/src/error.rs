@@ -1,16 +1,16 @@
-//! Errors of an authenticator's configuration.
+//! Errors of a client's configuration.
 
 use std::path::PathBuf;
 
-/// An authenticator cannot be made.
+/// A client of a service cannot be made.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum AuthError {
+pub enum RequestError {
     /// The text is not the address of a service. It is not shown, because it may have a password.
     #[error("not an address of the form https://HOST[:PORT]/PATH")]
     Address,
     /// The address has no TLS and is on another machine.
-    #[error("{place}: credentials would leave this machine in clear; use https, or set insecure")]
+    #[error("{place}: requests would leave this machine in clear; use https, or set insecure")]
     Insecure {
         /// The address, without its query.
         place: String,
@@ -37,7 +37,7 @@ pub enum AuthError {
     /// The key that signs requests is too short.
     #[error(
         "the key that signs requests needs at least {} bytes",
-        crate::callback::MIN_KEY_BYTES
+        crate::sign::MIN_KEY_BYTES
     )]
     ShortKey,
 }
