@@ -197,6 +197,13 @@ impl Config {
         self
     }
 
+    /// Whole tables, such as `[tls]` with its settings.
+    #[must_use]
+    pub fn lines(mut self, lines: &str) -> Self {
+        add(&mut self.keys, lines);
+        self
+    }
+
     /// A token of an operator.
     #[must_use]
     pub fn operator(self, name: &str, secret: &str) -> Self {

@@ -12,6 +12,7 @@
 //! | a web service that receives web hooks | [`HookReceiver`] |
 //! | receivers of syslog that others wrote | [`syslog::Receiver`] |
 //! | TLS before a server that has none | [`TlsFront`] |
+//! | an authority of a test, and its certificates | [`Authority`] |
 //! | programs of Debian that keep each other off a machine | [`Unpacked`] |
 //! | other people's programs | [`tool`], [`ffmpeg8()`], [`tlog_python()`], [`openapi_python()`] |
 //! | independent programs that check the files of a trail | [`outside`] |
@@ -29,6 +30,7 @@
 mod binary;
 mod browser;
 mod canaries;
+mod certificates;
 pub mod clip;
 pub mod clock;
 mod command_line;
@@ -66,6 +68,7 @@ mod witness;
 pub use binary::{livetrail, livetrail_verify};
 pub use browser::{Browser, Shown};
 pub use canaries::Canaries;
+pub use certificates::Authority;
 pub use command_line::CommandLine;
 pub use config::Config;
 pub use debian::Unpacked;

@@ -9,6 +9,7 @@
 //! | a request to the API is refused | [`api_denied`] | the HTTP API |
 //! | a request to erase is approved | [`erasure_approved`] | the HTTP API |
 //! | the configuration is read again | [`config_changed`] | a signal |
+//! | certificates are exchanged | [`certificates_changed`] | a change of their files, a signal |
 //! | keys or tokens are added or removed | [`credentials_changed`] | a signal |
 //! | entries are reviewed | [`reviewed`] | the HTTP API, `trail review` |
 //!
@@ -26,6 +27,8 @@ use crate::output::cut;
 
 /// The protocol of deeds over the HTTP API.
 pub(crate) const HTTP_API: &str = "http-api";
+/// The protocol of a change of files that the server watches.
+const FILES: &str = "files";
 /// The protocol of deeds by a signal.
 const SIGNAL: &str = "signal";
 
@@ -89,6 +92,8 @@ pub(crate) enum Deed {
     Api(Caller),
     /// A signal.
     Signal,
+    /// A change of files that the server watches.
+    Files,
 }
 
 impl Deed {
@@ -96,6 +101,7 @@ impl Deed {
         match self {
             Self::Api(caller) => caller.on(record),
             Self::Signal => record.with_protocol(SIGNAL),
+            Self::Files => record.with_protocol(FILES),
         }
     }
 }
@@ -184,6 +190,18 @@ pub(crate) fn config_changed(changed: Result<String, String>) -> AuditRecord {
         .with_detail(detail)
 }
 
+/// Certificates have changed. The text is how many were exchanged, and how many are not valid.
+pub(crate) fn certificates_changed(is_valid: bool, changed: String, deed: Deed) -> AuditRecord {
+    let outcome = match is_valid {
+        true => Outcome::Success,
+        false => Outcome::Failed,
+    };
+    let record = AuditRecord::new(AuditAction::AdminConfigChanged, "")
+        .with_outcome(outcome)
+        .with_detail(changed);
+    deed.on(record)
+}
+
 /// Keys or tokens were added or removed at a reload: for each kind its field, and the names. `None`
 /// if there are none.
 pub(crate) fn credentials_changed(
@@ -234,6 +252,7 @@ mod tests {
             config_changed(Err("rtmp.listen".to_owned())),
             drain_started(1, 2, Deed::Signal),
             drain_cancelled(Deed::Signal),
+            certificates_changed(true, String::new(), Deed::Files),
         ];
         for record in operations {
             assert!(record.action.is_admin(), "{}", record.action);

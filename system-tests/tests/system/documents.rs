@@ -40,6 +40,12 @@ fn the_commands_for_operators_run() {
     assert!(reader.follow("operator.md") >= 12);
 }
 
+#[test]
+fn the_commands_for_tls_run() {
+    let reader = Reader::new();
+    assert!(reader.follow("tls.md") >= 3);
+}
+
 /// Each line of a table with a column "shown by" names what shows its claims: a test, or a command.
 #[test]
 fn the_tests_and_commands_that_the_page_of_clauses_names_exist() {

@@ -31,4 +31,5 @@ mod refusals;
 mod site;
 mod soak;
 mod strict;
+mod tls;
 mod witness;

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use serde_json::Value;
-use system_tests::{Config, Server, clip, http, livetrail, run, tool};
+use system_tests::{Authority, Config, Server, clip, free_address, http, livetrail, run, tool};
 
 const WAIT: Duration = Duration::from_secs(60);
 
@@ -85,11 +85,13 @@ fn the_page_of_metrics_has_each_metric_of_the_server_and_no_other() {
     let witness = "witness.example.com/w1+71b65aec+BG75M/Y+XMMbD3a23cHJPGzYQZzWDpMIO4wgmHyXdUll";
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("trail.tsv");
-    let config = Config::new().witness("http://127.0.0.1:9/", witness).sink(
-        "lines",
-        "file",
-        &format!("path = {path:?}"),
-    );
+    let (authority, rtmps) = (Authority::new(), free_address());
+    authority.sign("server", &[rtmps], 2100);
+    let config = Config::new()
+        .witness("http://127.0.0.1:9/", witness)
+        .sink("lines", "file", &format!("path = {path:?}"))
+        .rtmp(&format!("tls_listen = \"{rtmps}\""))
+        .lines(&authority.lines("server"));
     let mut server = Server::start(config);
     let url = server.rtmp_url("live/cam");
     let publisher = tool::ffmpeg_publish(clip::small(), &url, 3, None);

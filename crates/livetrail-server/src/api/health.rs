@@ -6,6 +6,7 @@ use axum::{Json, extract::State, http::StatusCode};
 use livetrail_audit::Status;
 use livetrail_engine::Clock as _;
 use livetrail_replica::{PersonalMode, ReplicaStatus};
+use livetrail_tls::CertificateState;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -20,8 +21,9 @@ pub(super) struct Health {
     /// `ok`; `degraded` when a person should look although nothing is kept from working: a witness
     /// has not cosigned the trail for a while, a sink of the trail is in trouble, signing waits for
     /// a sink, retention waits, the trail could not be verified, the trail's disk is 90 % full,
-    /// personal data has trouble, an erasure is overdue at a sink, or records were lost in the last
-    /// minute; `trail_failing` when the trail cannot record; `stopping`.
+    /// personal data has trouble, an erasure is overdue at a sink, a certificate expires soon or
+    /// cannot be exchanged, or records were lost in the last minute; `trail_failing` when the trail
+    /// cannot record; `stopping`.
     #[schema(example = "ok")]
     status: &'static str,
     /// The server takes no new sessions, because it is going to stop: see `/api/v1/drain`.
@@ -66,6 +68,15 @@ pub(super) struct Health {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(example = json!(["archive"]))]
     unerasable_sinks: Vec<String>,
+    /// Certificates that expire within `tls.expiry_warning`, or have expired, by their first names.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(example = json!(["live.example.com"]))]
+    certificates_expiring: Vec<String>,
+    /// Certificates whose files have changed and are not valid: the one before is still served. The
+    /// log says why.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(example = json!(["live.example.com"]))]
+    certificates_invalid: Vec<String>,
     /// Who follows the trail.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     sinks: Vec<SinkHealth>,
@@ -174,7 +185,8 @@ pub(super) async fn health(State(state): State<ApiState>) -> (StatusCode, Json<H
         .last_loss_ms
         .map(|lost_ms| Duration::from_millis(now_ms.saturating_sub(lost_ms)))
         .filter(|ago| *ago < LOSS_SHOWN);
-    let degraded = lost_ago.is_some() || trail.needs_attention();
+    let certificates = Certificates::of(&state, now_ms / 1_000);
+    let degraded = lost_ago.is_some() || trail.needs_attention() || certificates.need_attention();
     let failing = (StatusCode::SERVICE_UNAVAILABLE, "trail_failing");
     let ((code, status), failing_since_ms) = match pipeline.status() {
         Status::Healthy if trouble.is_some() => (failing, None),
@@ -196,6 +208,8 @@ pub(super) async fn health(State(state): State<ApiState>) -> (StatusCode, Json<H
         retention_waits: trail.retention_waits,
         verification_failed: trail.verification_failed,
         trouble: trouble.or(trail.disk_is_short.then_some("disk_short")),
+        certificates_expiring: certificates.expiring,
+        certificates_invalid: certificates.invalid,
         overdue_witnesses: trail.overdue_witnesses,
         signing_waits_for: trail.signing_waits_for,
         sinks: trail.sinks.into_iter().map(SinkHealth::from).collect(),
@@ -258,4 +272,33 @@ pub(super) async fn ready(State(state): State<ApiState>) -> (StatusCode, Json<Re
         _ => StatusCode::SERVICE_UNAVAILABLE,
     };
     (code, Json(Readiness { status }))
+}
+
+/// Certificates that need a person, by the first name of each.
+struct Certificates {
+    expiring: Vec<String>,
+    invalid: Vec<String>,
+}
+
+impl Certificates {
+    /// Those at this time, in seconds since 1970.
+    fn of(state: &ApiState, now: u64) -> Self {
+        let states = state.inner.certificates.states();
+        let warning = state.inner.expiry_warning.as_secs();
+        let name = |certificate: &CertificateState| {
+            let first = certificate.names.first();
+            first.map_or_else(|| "a certificate without a name".to_owned(), Clone::clone)
+        };
+        let is_expiring =
+            |certificate: &&CertificateState| certificate.expires_at.saturating_sub(warning) <= now;
+        let invalid = states.iter().filter(|one| one.invalid.is_some());
+        Self {
+            expiring: states.iter().filter(is_expiring).map(name).collect(),
+            invalid: invalid.map(name).collect(),
+        }
+    }
+
+    fn need_attention(&self) -> bool {
+        !self.expiring.is_empty() || !self.invalid.is_empty()
+    }
 }

@@ -5,6 +5,7 @@
 
 mod followers;
 mod personal;
+mod tls;
 mod writer;
 
 use std::sync::Arc;
@@ -294,6 +295,7 @@ impl Collector for Now {
         self.trail(&mut writer)?;
         self.personal(&mut writer)?;
         self.sinks(&mut writer)?;
+        self.tls(&mut writer)?;
         self.connections(&mut writer)
     }
 }

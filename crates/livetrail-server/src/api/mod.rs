@@ -27,6 +27,7 @@ use std::{
     collections::BTreeMap,
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use axum::{
@@ -40,6 +41,7 @@ use axum::{
 use livetrail_audit::AuditPipeline;
 use livetrail_engine::Engine;
 use livetrail_gateway::{DenyRules, GatewayCounts, GatewayStats};
+use livetrail_tls::CertificateStore;
 use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -76,6 +78,9 @@ struct Inner {
     drain: Drain,
     /// Whether each session needs its first record, so that none starts while the trail fails.
     is_strict: bool,
+    certificates: CertificateStore,
+    /// How long before its end a certificate is reported.
+    expiry_warning: Duration,
     /// Requests to erase that wait for approval.
     approvals: erasures::Approvals,
     reads: trail::Reads,
@@ -84,7 +89,7 @@ struct Inner {
 
 impl ApiState {
     pub(crate) fn new(
-        config: &Config,
+        (config, certificates): (&Config, CertificateStore),
         engine: Engine,
         pipeline: Arc<AuditPipeline>,
         (outcomes, admissions): (Outcomes, Admissions),
@@ -111,6 +116,8 @@ impl ApiState {
                 denied,
                 drain,
                 is_strict: config.audit.is_strict(),
+                certificates,
+                expiry_warning: config.tls.expiry_warning.0,
                 approvals,
                 reads: trail::Reads::default(),
                 gateways: Mutex::default(),

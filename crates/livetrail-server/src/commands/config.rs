@@ -12,7 +12,7 @@ use crate::{
     cli::ConfigCommand,
     config::{self, Config, Overrides, ServeOverrides, Span},
     output::{Failure, Outcome, complain, say},
-    serve::{StartPlan, configured_sinks, trail_settings},
+    serve::{Certificates, StartPlan, configured_sinks, trail_settings},
 };
 
 /// Check a configuration file, with variables and flags, as `serve` would.
@@ -71,6 +71,8 @@ fn check(file: Option<&Path>, overrides: &Overrides) -> Result<Config, Failure> 
     // This reads the secrets and certificates of the sinks, and checks that this program has their
     // kinds.
     configured_sinks(&config.sink, &config.data).map_err(Failure::unusable)?;
+    let clock = std::sync::Arc::new(livetrail_engine::SystemClock::new());
+    Certificates::load(&config, clock).map_err(Failure::unusable)?;
     for warning in warnings(&config) {
         complain(&format!("warning: {warning}"));
     }

@@ -22,6 +22,7 @@ pub(crate) struct Api {
     #[serde(with = "types::networks")]
     pub(crate) trusted_proxies: Vec<IpNet>,
     pub(crate) require_proxy: bool,
+    pub(crate) tls: bool,
     /// The number of tokens that must agree with a request to erase, including the one that asks.
     pub(crate) erasure_approvals: usize,
     pub(crate) token: Vec<ApiToken>,
@@ -33,6 +34,7 @@ impl Default for Api {
             listen: None,
             trusted_proxies: Vec::new(),
             require_proxy: false,
+            tls: false,
             erasure_approvals: 1,
             token: Vec::new(),
         }

@@ -50,11 +50,12 @@ pub(super) fn bound_of(key: &str) -> Option<Bound> {
 
 impl Config {
     /// The sections with their keys, in the order of the file.
-    fn sections(&self) -> [(&'static str, &dyn Section); 9] {
+    fn sections(&self) -> [(&'static str, &dyn Section); 10] {
         [
             ("rtmp", &self.rtmp),
             ("http", &self.http),
             ("api", &self.api),
+            ("tls", &self.tls),
             ("application", &self.application),
             ("limits", &self.limits),
             ("auth", &self.auth),
@@ -84,6 +85,7 @@ impl Config {
                 }
             }
         }
+        self.check_tls_addresses()?;
         let api = self.api.listen.unwrap_or(http);
         if !api.ip().is_loopback() && self.api.token.is_empty() {
             let key = if self.api.listen.is_some() {
@@ -107,6 +109,57 @@ impl Config {
                            ([[api.token]] or LIVETRAIL_API_TOKEN), or an api.listen without trusted proxies on a \
                            loopback address such as 127.0.0.1:8081";
             return Err(Wrong::new(key, problem));
+        }
+        Ok(())
+    }
+
+    /// The sockets with TLS need a port each and a certificate. An API that others can reach over
+    /// TLS needs a token, too.
+    fn check_tls_addresses(&self) -> Result<(), Wrong> {
+        let with_tls = [
+            ("rtmp.tls_listen", self.rtmp.tls_listen),
+            ("http.tls_listen", self.http.tls_listen),
+        ];
+        let mut others = vec![
+            ("rtmp.listen", self.rtmp.listen),
+            ("http.listen", self.http.listen),
+        ];
+        others.extend(self.api.listen.map(|listen| ("api.listen", listen)));
+        for (key, listen) in with_tls {
+            let Some(listen) = listen else { continue };
+            if let Some((other, address)) = others
+                .iter()
+                .find(|(_, other)| address::collide(listen, *other))
+            {
+                let problem =
+                    format!("{listen} is {other}'s, {address}: each needs a port of its own");
+                return Err(Wrong::new(key, problem));
+            }
+            if self.tls.certificate.is_empty() {
+                let problem = "needs a certificate: add [[tls.certificate]] with `chain` and `key`";
+                return Err(Wrong::new(key, problem));
+            }
+            others.push((key, listen));
+        }
+        if self.api.tls && self.api.listen.is_none() {
+            let problem =
+                "needs api.listen; without one the API is on http.listen and http.tls_listen";
+            return Err(Wrong::new("api.tls", problem));
+        }
+        if self.api.tls && self.tls.certificate.is_empty() {
+            let problem = "needs a certificate: add [[tls.certificate]] with `chain` and `key`";
+            return Err(Wrong::new("api.tls", problem));
+        }
+        if let Some(listen) = self.http.tls_listen
+            && self.api.listen.is_none()
+            && !listen.ip().is_loopback()
+            && self.api.token.is_empty()
+        {
+            let problem = format!(
+                "the API would listen on {listen}, which others can reach, without a token; allowed is one of: a token \
+                 ([[api.token]] or LIVETRAIL_API_TOKEN), or an api.listen on a loopback address such as 127.0.0.1:8081"
+            );
+            return Err(Wrong::new("http.tls_listen", problem));
         }
         Ok(())
     }

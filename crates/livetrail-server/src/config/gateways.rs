@@ -44,6 +44,8 @@ impl IoUring {
 pub(crate) struct Rtmp {
     #[serde(with = "address")]
     pub(crate) listen: SocketAddr,
+    #[serde(with = "address::optional")]
+    pub(crate) tls_listen: Option<SocketAddr>,
     pub(crate) max_connections: usize,
     pub(crate) max_connections_per_ip: usize,
     #[serde(with = "types::networks")]
@@ -63,6 +65,7 @@ impl Default for Rtmp {
         let of = RtmpConfig::default();
         Self {
             listen: ([0, 0, 0, 0], 1935).into(),
+            tls_listen: None,
             max_connections: of.max_connections,
             max_connections_per_ip: of.max_connections_per_ip,
             trusted_proxies: Vec::new(),
@@ -132,6 +135,8 @@ impl Section for Rtmp {
 pub(crate) struct Http {
     #[serde(with = "address")]
     pub(crate) listen: SocketAddr,
+    #[serde(with = "address::optional")]
+    pub(crate) tls_listen: Option<SocketAddr>,
     pub(crate) max_connections: usize,
     pub(crate) max_connections_per_ip: usize,
     #[serde(with = "types::networks")]
@@ -150,6 +155,7 @@ impl Default for Http {
         let of = HttpConfig::default();
         Self {
             listen: ([127, 0, 0, 1], 8080).into(),
+            tls_listen: None,
             max_connections: of.max_connections,
             max_connections_per_ip: of.max_connections_per_ip,
             trusted_proxies: Vec::new(),

@@ -23,6 +23,7 @@ mod proxies;
 mod retention;
 mod section;
 mod sinks;
+mod tls;
 mod trail;
 mod types;
 mod written;
@@ -47,6 +48,7 @@ pub(crate) use load::{Overrides, load, unknown_variables, variables};
 pub(crate) use log::{Log, LogFormat};
 pub(crate) use modes::readable_secrets;
 pub(crate) use outside::Outside;
+pub(crate) use tls::Tls;
 pub(crate) use trail::Trail;
 pub(crate) use types::{LogFilter, NamedSecret, networks::parse as parse_network};
 pub(crate) use written::{Difference, Written};
@@ -67,6 +69,7 @@ pub(crate) struct Config {
     pub(crate) rtmp: Rtmp,
     pub(crate) http: Http,
     pub(crate) api: Api,
+    pub(crate) tls: Tls,
     pub(crate) application: Vec<Application>,
     pub(crate) limits: SessionLimits,
     pub(crate) auth: Auth,
@@ -93,6 +96,7 @@ impl Default for Config {
             rtmp: Rtmp::default(),
             http: Http::default(),
             api: Api::default(),
+            tls: Tls::default(),
             application: vec![Application::default()],
             limits: SessionLimits::default(),
             auth: Auth::default(),

@@ -31,6 +31,7 @@ impl Config {
                     .iter()
                     .flat_map(|sink| sink.files_with_secrets().cloned()),
             )
+            .chain(self.tls.keys().cloned())
             .chain(file.map(Path::to_owned))
             .collect();
         files.sort();

@@ -449,6 +449,7 @@ fn what_cannot_be_meant_is_refused_with_what_to_do() {
     let key = "[[auth.key]]\nname = \"a\"\nsecret = \"0123456789abcdef\"\n";
     let other = key.replace("\"a\"", "\"b\"");
     let play = "grant = \"play\"\n";
+    let certificate = "[[tls.certificate]]\nchain = \"c\"\nkey = \"k\"\n";
     for (text, expected) in [
         (
             "data = \"\"",
@@ -461,6 +462,26 @@ fn what_cannot_be_meant_is_refused_with_what_to_do() {
         (
             "[api]\nlisten = \"127.0.0.1:1935\"",
             &["livetrail.toml:2: api.listen: ", "rtmp.listen"],
+        ),
+        (
+            "[rtmp]\ntls_listen = \"127.0.0.1:1936\"",
+            &["livetrail.toml:2: rtmp.tls_listen: ", "[[tls.certificate]]"],
+        ),
+        (
+            "[http]\ntls_listen = \"127.0.0.1:1935\"",
+            &["livetrail.toml:2: http.tls_listen: ", "rtmp.listen"],
+        ),
+        (
+            &format!("[http]\ntls_listen = \"0.0.0.0:8443\"\n{certificate}"),
+            &["livetrail.toml:2: http.tls_listen: ", "token"],
+        ),
+        (
+            &format!("[api]\ntls = true\n{certificate}"),
+            &["livetrail.toml:2: api.tls: ", "needs api.listen"],
+        ),
+        (
+            &format!("{certificate}{certificate}"),
+            &["tls.certificate[1]: ", "twice"],
         ),
         (
             "[limits]\nmax_publishers = 0",

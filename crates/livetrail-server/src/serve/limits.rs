@@ -52,7 +52,14 @@ pub(super) fn fit_connections(config: &Config) -> Config {
         let others = OF_A_SINK.saturating_mul(others as u64);
         let headroom = HEADROOM + (files / 16).min(MOST_HEADROOM);
         let used = open_files().saturating_add(headroom).saturating_add(others);
-        let listeners = if config.api.listen.is_some() { 2 } else { 1 };
+        let count = |all: [bool; 2]| 1 + all.into_iter().filter(|there| *there).count();
+        let listeners = [
+            count([config.rtmp.tls_listen.is_some(), false]),
+            count([
+                config.http.tls_listen.is_some(),
+                config.api.listen.is_some(),
+            ]),
+        ];
         let limits = [config.rtmp.max_connections, config.http.max_connections];
         let [rtmp, http] = share(files.saturating_sub(used), limits, listeners);
         fitted.rtmp.max_connections = rtmp;
@@ -72,10 +79,13 @@ pub(super) fn fit_connections(config: &Config) -> Config {
     fitted
 }
 
-/// Shares `budget` between RTMP and `http_listeners` listeners for HTTP, in proportion to the limit
+/// Shares `budget` between these many listeners for RTMP and for HTTP, in proportion to the limit
 /// of each.
-fn share(budget: u64, [rtmp, http]: [usize; 2], http_listeners: usize) -> [usize; 2] {
-    let wanted = http.saturating_mul(http_listeners).saturating_add(rtmp);
+fn share(budget: u64, [rtmp, http]: [usize; 2], listeners: [usize; 2]) -> [usize; 2] {
+    let [of_rtmp, of_http] = listeners;
+    let wanted = http
+        .saturating_mul(of_http)
+        .saturating_add(rtmp.saturating_mul(of_rtmp));
     let budget = usize::try_from(budget).unwrap_or(usize::MAX);
     if wanted <= budget {
         return [rtmp, http];
@@ -99,11 +109,12 @@ mod tests {
 
     #[test]
     fn connections_get_what_files_there_are_in_proportion() {
-        assert_eq!(share(30_000, [10_000, 10_000], 1), [10_000, 10_000]);
-        assert_eq!(share(1_000, [10_000, 10_000], 1), [500, 500]);
-        assert_eq!(share(900, [10_000, 10_000], 2), [300, 300]);
-        assert_eq!(share(400, [100, 300], 1), [100, 300]);
-        assert_eq!(share(200, [100, 300], 1), [50, 150]);
-        assert_eq!(share(0, [10_000, 1], 1), [LEAST_CONNECTIONS, 1]);
+        assert_eq!(share(30_000, [10_000, 10_000], [1, 1]), [10_000, 10_000]);
+        assert_eq!(share(1_000, [10_000, 10_000], [1, 1]), [500, 500]);
+        assert_eq!(share(900, [10_000, 10_000], [1, 2]), [300, 300]);
+        assert_eq!(share(1_200, [10_000, 10_000], [2, 2]), [300, 300]);
+        assert_eq!(share(400, [100, 300], [1, 1]), [100, 300]);
+        assert_eq!(share(200, [100, 300], [1, 1]), [50, 150]);
+        assert_eq!(share(0, [10_000, 1], [1, 1]), [LEAST_CONNECTIONS, 1]);
     }
 }

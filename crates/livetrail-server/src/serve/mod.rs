@@ -1,5 +1,6 @@
 //! The server: builds all its parts, starts, reloads and stops.
 
+mod certificates;
 mod denied;
 mod drain;
 mod heap;
@@ -17,13 +18,15 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use livetrail_audit::AuditPipeline;
-use livetrail_engine::{Engine, EngineBuilder, log as log_names};
+use livetrail_engine::{Clock, Engine, EngineBuilder, SystemClock, log as log_names};
 use livetrail_gateway::{DenyRules, ListenError};
 use livetrail_http::HttpGateway;
 use livetrail_rtmp::RtmpServer;
 use livetrail_trail::{Stopped, Trail};
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
+use tracing::field::display;
 
+pub(crate) use certificates::Certificates;
 pub(crate) use drain::{Drain, MOST_DRAIN};
 pub(crate) use limits::raise_open_files;
 pub(crate) use log::init as init_log;
@@ -62,7 +65,11 @@ pub(crate) struct Server {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Addresses {
     pub(crate) rtmp: SocketAddr,
+    /// RTMP with TLS, if it is on.
+    pub(crate) rtmps: Option<SocketAddr>,
     pub(crate) http: SocketAddr,
+    /// HTTP with TLS, if it is on.
+    pub(crate) https: Option<SocketAddr>,
     /// The same as `http`, unless the API has its own address.
     pub(crate) api: SocketAddr,
 }
@@ -73,18 +80,15 @@ impl Server {
     /// # Errors
     /// An address cannot be used, or a part of the server cannot start.
     pub(crate) async fn start_with(config: Config, mut trail: Trail) -> anyhow::Result<Self> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let certificates = Certificates::load(&config, clock)?;
         let fitted = limits::fit_connections(&config);
         let personal = config.application.iter();
         let personal = personal.filter(|app| app.names == Names::Personal);
         log_names::set_personal_names(personal.map(|app| app.name.clone()));
         // All sockets are opened before anything is recorded: a server that cannot listen leaves no
         // record.
-        let rtmp = bind("rtmp.listen", config.rtmp.listen).await?;
-        let http = bind("http.listen", config.http.listen).await?;
-        let api = match config.api.listen {
-            Some(address) => Some(bind("api.listen", address).await?),
-            None => None,
-        };
+        let sockets = Sockets::bind(&config).await?;
         if trail.left_open() > 0 {
             tracing::warn!(
                 sessions = trail.left_open(),
@@ -124,7 +128,7 @@ impl Server {
             .build()?;
         let deny = denied::rules(&config, pipeline.clone(), clock.clone());
         let proxies = Proxies::new(&config);
-        let gateways = match Gateways::new(&fitted, &engine, (rtmp, http, api), &proxies) {
+        let gateways = match Gateways::new(&fitted, &engine, sockets, (&proxies, &certificates)) {
             Ok(gateways) => gateways,
             Err(error) => {
                 // The boot is already on record. The end of the boot follows it.
@@ -135,7 +139,7 @@ impl Server {
         };
         let drain = Drain::new(engine.clone(), pipeline.clone(), config.drain_timeout.0);
         let state = ApiState::new(
-            &config,
+            (&config, certificates.store()),
             engine.clone(),
             pipeline.clone(),
             (outcomes, admissions),
@@ -146,6 +150,8 @@ impl Server {
         let mut server = Self {
             addresses: Addresses {
                 rtmp: gateways.rtmp.local_addr(),
+                rtmps: gateways.rtmps.as_ref().map(RtmpServer::local_addr),
+                https: gateways.https.as_ref().map(HttpGateway::local_addr),
                 http: gateways.http.local_addr(),
                 api: gateways.api.as_ref().unwrap_or(&gateways.http).local_addr(),
             },
@@ -154,6 +160,7 @@ impl Server {
                 auth,
                 state.tokens(),
                 (deny.clone(), proxies),
+                certificates.clone(),
             ),
             deny,
             drain,
@@ -165,7 +172,18 @@ impl Server {
             trail,
         };
         server.serve_rtmp(gateways.rtmp, &state);
-        server.serve_http(gateways.http, gateways.api, &state);
+        if let Some(rtmps) = gateways.rtmps {
+            server.serve_rtmp(rtmps, &state);
+        }
+        let http = [Some(gateways.http), gateways.https];
+        server.serve_http(http.into_iter().flatten(), gateways.api, &state);
+        let stopping = server.stopping();
+        let keep_small = heap::keep_small(server.engine.clone(), stopping);
+        server.gateways.spawn(keep_small);
+        if !config.tls.certificate.is_empty() {
+            let watch = certificates.watch(server.pipeline.clone(), server.stopping());
+            server.gateways.spawn(watch);
+        }
         Ok(server)
     }
 
@@ -234,26 +252,31 @@ impl Server {
         let stopping = self.stopping();
         let rtmp = rtmp.deny(self.deny.clone());
         self.gateways.spawn(rtmp.run(stopping));
-        self.gateways
-            .spawn(heap::keep_small(self.engine.clone(), self.stopping()));
     }
 
-    fn serve_http(&mut self, http: HttpGateway, api: Option<HttpGateway>, state: &ApiState) {
+    fn serve_http(
+        &mut self,
+        http: impl Iterator<Item = HttpGateway>,
+        api: Option<HttpGateway>,
+        state: &ApiState,
+    ) {
         let api_routes = api::router(state.clone());
-        match api {
-            None => {
-                let http =
-                    http.routes(|playback| api::with_fallback(playback.merge(api_routes), state));
-                self.serve_one(http.deny(self.deny.clone()), state);
-            }
-            Some(api) => {
-                let http = http.routes(|playback| api::with_fallback(playback, state));
-                self.serve_one(http.deny(self.deny.clone()), state);
-                // The API's tokens decide who may use it. The denied networks are those of
-                // publishers and viewers.
-                let api = api.routes(|_| api::with_fallback(api_routes, state));
-                self.serve_one(api, state);
-            }
+        for http in http {
+            let of_api = api.is_none().then(|| api_routes.clone());
+            let http = http.routes(|playback| {
+                let routes = match of_api {
+                    Some(of_api) => playback.merge(of_api),
+                    None => playback,
+                };
+                api::with_fallback(routes, state)
+            });
+            self.serve_one(http.deny(self.deny.clone()), state);
+        }
+        if let Some(api) = api {
+            // The API's tokens decide who may use it. The denied networks are those of publishers
+            // and viewers.
+            let api = api.routes(|_| api::with_fallback(api_routes, state));
+            self.serve_one(api, state);
         }
     }
 
@@ -273,21 +296,46 @@ impl Server {
 
     /// What the server does, in words.
     fn status(&self) -> String {
-        let Addresses { rtmp, http, api } = self.addresses;
-        format!("serving RTMP on {rtmp}, HTTP on {http}, the API on {api}")
+        let Addresses {
+            rtmp,
+            rtmps,
+            http,
+            https,
+            api,
+        } = self.addresses;
+        let mut words = format!("serving RTMP on {rtmp}, HTTP on {http}, the API on {api}");
+        for (what, address) in [("RTMPS", rtmps), ("HTTPS", https)] {
+            if let Some(address) = address {
+                words.push_str(&format!(", {what} on {address}"));
+            }
+        }
+        words
     }
 
     pub(crate) fn log_addresses(&self) {
-        let Addresses { rtmp, http, api } = self.addresses;
-        tracing::info!(%rtmp, %http, %api, "serving");
+        let Addresses {
+            rtmp,
+            rtmps,
+            http,
+            https,
+            api,
+        } = self.addresses;
+        let (of_rtmps, of_https) = (rtmps.map(display), https.map(display));
+        tracing::info!(%rtmp, rtmps = of_rtmps, %http, https = of_https, %api, "serving");
         let auth = &self.reloadable.current().auth;
         let publish = auth.publish_is_open() && auth.publish == AdmissionRule::Auto;
         let play = auth.play_is_open() && auth.play == AdmissionRule::Auto;
-        for (open, what, address) in [
+        let with_tls = [
+            rtmps.map(|address| (publish, "publish", address)),
+            rtmps.map(|address| (play, "play", address)),
+            https.map(|address| (play, "play", address)),
+        ];
+        let plain = [
             (publish, "publish", rtmp),
             (play, "play", rtmp),
             (play, "play", http),
-        ] {
+        ];
+        for (open, what, address) in plain.into_iter().chain(with_tls.into_iter().flatten()) {
             if open && !address.ip().is_loopback() {
                 tracing::warn!(
                     %address,
@@ -306,10 +354,37 @@ async fn bind(key: &'static str, address: SocketAddr) -> anyhow::Result<TcpListe
         .with_context(|| format!("{key}: cannot listen on {address}"))
 }
 
+/// The sockets of a server.
+struct Sockets {
+    rtmp: TcpListener,
+    rtmps: Option<TcpListener>,
+    http: TcpListener,
+    https: Option<TcpListener>,
+    api: Option<TcpListener>,
+}
+
+impl Sockets {
+    async fn bind(config: &Config) -> anyhow::Result<Self> {
+        let optional = async |key, address: Option<SocketAddr>| match address {
+            Some(address) => bind(key, address).await.map(Some),
+            None => Ok(None),
+        };
+        Ok(Self {
+            rtmp: bind("rtmp.listen", config.rtmp.listen).await?,
+            rtmps: optional("rtmp.tls_listen", config.rtmp.tls_listen).await?,
+            http: bind("http.listen", config.http.listen).await?,
+            https: optional("http.tls_listen", config.http.tls_listen).await?,
+            api: optional("api.listen", config.api.listen).await?,
+        })
+    }
+}
+
 /// The gateways, which have their sockets and do not serve yet.
 struct Gateways {
     rtmp: RtmpServer,
+    rtmps: Option<RtmpServer>,
     http: HttpGateway,
+    https: Option<HttpGateway>,
     /// The API, if it has its own address.
     api: Option<HttpGateway>,
 }
@@ -318,21 +393,34 @@ impl Gateways {
     fn new(
         config: &Config,
         engine: &Engine,
-        (rtmp, http, api): (TcpListener, TcpListener, Option<TcpListener>),
-        proxies: &Proxies,
+        sockets: Sockets,
+        (proxies, certificates): (&Proxies, &Certificates),
     ) -> anyhow::Result<Self> {
-        let of_http = |listener| HttpGateway::new(listener, engine.clone(), config.http.gateway());
+        let of_http = |listener| {
+            let http = HttpGateway::new(listener, engine.clone(), config.http.gateway())
+                .context("the HTTP gateway cannot start")?;
+            anyhow::Ok(http.trust(proxies.http.clone()))
+        };
+        let of_rtmp = |listener| {
+            let rtmp = RtmpServer::new(listener, engine.clone(), config.rtmp.gateway())
+                .context("the RTMP gateway cannot start")?;
+            anyhow::Ok(rtmp.trust(proxies.rtmp.clone()))
+        };
+        let rtmps = |listener| anyhow::Ok(of_rtmp(listener)?.tls(certificates.rtmps()?));
+        let https = |listener| anyhow::Ok(of_http(listener)?.tls(certificates.https()?));
+        let api = |listener| match config.api.tls {
+            true => https(listener),
+            false => of_http(listener),
+        };
         Ok(Self {
-            rtmp: RtmpServer::new(rtmp, engine.clone(), config.rtmp.gateway())
-                .context("the RTMP gateway cannot start")?
-                .trust(proxies.rtmp.clone()),
-            http: of_http(http)
-                .context("the HTTP gateway cannot start")?
-                .trust(proxies.http.clone()),
-            api: api
-                .map(of_http)
-                .transpose()
-                .context("the API cannot start")?
+            rtmp: of_rtmp(sockets.rtmp)?,
+            rtmps: sockets.rtmps.map(rtmps).transpose()?,
+            http: of_http(sockets.http)?,
+            https: sockets.https.map(https).transpose()?,
+            api: sockets
+                .api
+                .map(api)
+                .transpose()?
                 .map(|api| api.trust(proxies.api.clone())),
         })
     }

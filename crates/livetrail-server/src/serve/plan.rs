@@ -96,10 +96,20 @@ impl StartPlan {
             None => "HTTP and the API",
             Some(_) => "HTTP",
         };
+        let of_api_tls = match config.api.listen {
+            None => "HTTPS and the API",
+            Some(_) => "HTTPS",
+        };
+        let api = match config.api.tls {
+            true => "the API, with TLS",
+            false => "the API",
+        };
         let all = [
             ("rtmp.listen", "RTMP", Some(config.rtmp.listen)),
+            ("rtmp.tls_listen", "RTMPS", config.rtmp.tls_listen),
             ("http.listen", of_api, Some(config.http.listen)),
-            ("api.listen", "the API", config.api.listen),
+            ("http.tls_listen", of_api_tls, config.http.tls_listen),
+            ("api.listen", api, config.api.listen),
         ];
         for (key, what, address) in all {
             let Some(address) = address else { continue };

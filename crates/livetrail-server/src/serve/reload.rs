@@ -6,14 +6,17 @@ use livetrail_audit::AuditPipeline;
 use livetrail_engine::{Engine, SessionContext};
 use livetrail_gateway::DenyRules;
 
-use super::proxies::Proxies;
+use super::{
+    certificates::{Certificates, Exchange},
+    proxies::Proxies,
+};
 use crate::{
     api::ApiTokens,
     config::{
         AdmissionRule, Application, Auth, Config, ConfigError, Difference, Exchangeable,
         NamedSecret, Names, SecretText,
     },
-    operator::{config_changed, credentials_changed},
+    operator::{Deed, config_changed, credentials_changed},
     output::cut,
 };
 
@@ -25,7 +28,19 @@ const MOST_SETTINGS: usize = 40;
 
 /// The sections and settings that a reload puts in force. Of an application, what it says about
 /// personal data is not among them.
-const EXCHANGEABLE: [&str; 4] = ["application", "limits", "auth", "api.token"];
+const EXCHANGEABLE: [&str; 11] = [
+    "application",
+    "limits",
+    "auth",
+    "api.token",
+    "tls.certificate",
+    "rtmp.trusted_proxies",
+    "rtmp.require_proxy",
+    "http.trusted_proxies",
+    "http.require_proxy",
+    "api.trusted_proxies",
+    "api.require_proxy",
+];
 
 /// The parts that can be exchanged, and the configuration in force.
 pub(crate) struct Reloadable {
@@ -34,6 +49,7 @@ pub(crate) struct Reloadable {
     tokens: Arc<ApiTokens>,
     denied: DenyRules,
     proxies: Proxies,
+    certificates: Certificates,
 }
 
 impl Reloadable {
@@ -42,6 +58,7 @@ impl Reloadable {
         auth: Arc<Exchangeable>,
         tokens: Arc<ApiTokens>,
         (denied, proxies): (DenyRules, Proxies),
+        certificates: Certificates,
     ) -> Self {
         Self {
             current: Mutex::new(Arc::new(config)),
@@ -49,6 +66,7 @@ impl Reloadable {
             tokens,
             denied,
             proxies,
+            certificates,
         }
     }
 
@@ -69,10 +87,11 @@ impl Reloadable {
         engine: &Engine,
         pipeline: &AuditPipeline,
     ) {
-        let mut credentials = None;
+        let (mut credentials, mut certificates) = (None, None);
         let changed = match self.try_reload(loaded, engine) {
-            Ok(changes) => {
+            Ok((changes, exchange)) => {
                 credentials = credentials_changed(changes.names.clone());
+                certificates = exchange;
                 tracing::info!("configuration read again: {changes}");
                 if !changes.need_restart.is_empty() {
                     tracing::warn!(
@@ -101,6 +120,9 @@ impl Reloadable {
         {
             tracing::error!(%error, "the change of keys has no record of its own");
         }
+        if let Some(exchange) = certificates {
+            exchange.record(pipeline, Deed::Signal);
+        }
     }
 
     /// The first part of an error may be recorded: it is the place, which has no value in it.
@@ -108,24 +130,29 @@ impl Reloadable {
         &self,
         loaded: Result<Config, ConfigError>,
         engine: &Engine,
-    ) -> Result<Changes, (String, anyhow::Error)> {
+    ) -> Result<(Changes, Option<Exchange>), (String, anyhow::Error)> {
         let config = loaded.map_err(|error| (error.place(), error.in_full()))?;
         self.apply(config, engine)
             .map_err(|error| ("it cannot be put in force".to_owned(), error))
     }
 
-    fn apply(&self, mut config: Config, engine: &Engine) -> anyhow::Result<Changes> {
+    fn apply(
+        &self,
+        mut config: Config,
+        engine: &Engine,
+    ) -> anyhow::Result<(Changes, Option<Exchange>)> {
         let old = self.current();
         let stays_closed = keep_closed(&old.auth, &mut config.auth);
         let chain = self.auth.chain(&config.auth)?;
         let wanted = config.clone();
         keep_personal(&old.application, &mut config.application)?;
-        // The address stays unchanged, whatever the file now has.
-        let api = old.api.listen.unwrap_or(old.http.listen);
-        anyhow::ensure!(
-            api.ip().is_loopback() || !config.api.token.is_empty(),
-            "api.token: the API listens on {api}, which others can reach, until the next restart: it needs a token"
-        );
+        // The addresses stay unchanged, whatever the file now has.
+        for api in old.api_addresses() {
+            anyhow::ensure!(
+                api.ip().is_loopback() || !config.api.token.is_empty(),
+                "api.token: the API listens on {api}, which others can reach, until the next restart: it needs a token"
+            );
+        }
         let proxies = match old.api.listen {
             Some(_) => &config.api.trusted_proxies,
             None => &config.http.trusted_proxies,
@@ -134,6 +161,7 @@ impl Reloadable {
             proxies.is_empty() || !config.api.token.is_empty(),
             "api.token: the API could be reached through trusted proxies: it needs a token"
         );
+        let certificates = self.certificates.reload(&old, &config)?;
         engine.set_applications(config.application.iter().map(|app| app.spec()))?;
         engine.set_limits(config.limits.limits());
         self.auth.exchange(chain, &config.api.token);
@@ -163,6 +191,10 @@ impl Reloadable {
                 require_proxy: config.http.require_proxy,
                 ..old.http.clone()
             },
+            tls: crate::config::Tls {
+                certificate: config.tls.certificate,
+                ..old.tls.clone()
+            },
             api: crate::config::Api {
                 token: config.api.token,
                 trusted_proxies: config.api.trusted_proxies,
@@ -172,7 +204,7 @@ impl Reloadable {
             ..Config::clone(&old)
         };
         *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(in_force);
-        Ok(changes)
+        Ok((changes, certificates))
     }
 }
 
@@ -323,6 +355,10 @@ impl Changes {
                 ("auth", old.auth == new.auth),
                 ("api.token", old.api.token == new.api.token),
                 ("trusted_proxies", same_proxies(old, new)),
+                (
+                    "tls.certificate",
+                    old.tls.certificate == new.tls.certificate,
+                ),
             ]),
             need_restart: differing(&[
                 ("node", old.node == new.node),
@@ -346,6 +382,12 @@ impl Changes {
                     old.http.without_proxies() == new.http.without_proxies(),
                 ),
                 ("api.listen", old.api.listen == new.api.listen),
+                ("api.tls", old.api.tls == new.api.tls),
+                (
+                    "tls.handshake_timeout, tls.expiry_warning",
+                    (old.tls.handshake_timeout, old.tls.expiry_warning)
+                        == (new.tls.handshake_timeout, new.tls.expiry_warning),
+                ),
                 (
                     "api.erasure_approvals",
                     old.api.erasure_approvals == new.api.erasure_approvals,
@@ -523,23 +565,28 @@ mod tests {
             role: None,
             application: None,
         };
-        let mut public = Config::default();
-        public.http.listen = ([0, 0, 0, 0], 8080).into();
-        public.api.token = vec![token.clone()];
-        let tokens = Arc::new(ApiTokens::new(&public.api.token));
-        let runtime = tokio::runtime::Runtime::new().unwrap();
-        let auth = no_authenticators(&runtime, &public.api.token);
-        let reloadable = Reloadable::new(
-            public,
-            auth,
-            tokens,
-            (DenyRules::default(), Proxies::default()),
-        );
-        let engine = Engine::builder().build().unwrap();
-        // It is valid as a file, but not for the address that stays until the next restart.
-        let refused = reloadable.apply(Config::default(), &engine).unwrap_err();
-        assert!(refused.to_string().contains("api.token"), "{refused}");
-        assert_eq!(reloadable.current().api.token, [token]);
+        let everyone = ([0, 0, 0, 0], 8080).into();
+        let (mut public, mut public_with_tls) = (Config::default(), Config::default());
+        public.http.listen = everyone;
+        public_with_tls.http.tls_listen = Some(everyone);
+        for mut public in [public, public_with_tls] {
+            public.api.token = vec![token.clone()];
+            let tokens = Arc::new(ApiTokens::new(&public.api.token));
+            let runtime = tokio::runtime::Runtime::new().unwrap();
+            let auth = no_authenticators(&runtime, &public.api.token);
+            let reloadable = Reloadable::new(
+                public,
+                auth,
+                tokens,
+                (DenyRules::default(), Proxies::default()),
+                Certificates::none(),
+            );
+            let engine = Engine::builder().build().unwrap();
+            // It is valid as a file, but not for the address that stays until the next restart.
+            let refused = reloadable.apply(Config::default(), &engine).unwrap_err();
+            assert!(refused.to_string().contains("api.token"), "{refused}");
+            assert_eq!(reloadable.current().api.token, vec![token.clone()]);
+        }
     }
 
     fn auth(text: &str) -> Auth {
@@ -663,12 +710,13 @@ mod tests {
             auth,
             tokens,
             (DenyRules::default(), Proxies::default()),
+            Certificates::none(),
         );
         let engine = Engine::builder().build().unwrap();
         reloadable.apply(new.clone(), &engine).unwrap();
-        let again = reloadable.apply(new, &engine).unwrap().to_string();
+        let (again, _) = reloadable.apply(new, &engine).unwrap();
         assert_eq!(
-            again,
+            again.to_string(),
             "nothing changed; needs a restart: node; node: \"a\" -> \"b\""
         );
         for (key, exchangeable) in [
@@ -678,6 +726,10 @@ mod tests {
             ("api.token[a]", true),
             ("api.listen", false),
             ("authority", false),
+            ("tls.certificate[0].chain", true),
+            ("tls.expiry_warning", false),
+            ("http.trusted_proxies", true),
+            ("http.tls_listen", false),
         ] {
             assert_eq!(is_exchangeable(key), exchangeable, "{key}");
         }

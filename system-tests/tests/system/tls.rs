@@ -1,0 +1,318 @@
+//! RTMPS and HTTPS: clients that are not ours, certificates that are exchanged, and handshakes that
+//! never end.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject as _};
+use system_tests::{
+    Authority, Config, Packets, Process, Server, Signal, Story, clip, clock, free_address,
+    resources, run, tool,
+};
+
+const ENDS: Duration = Duration::from_secs(30);
+
+/// A server with RTMPS and HTTPS, and its authority.
+struct Site {
+    authority: Authority,
+    server: Server,
+    rtmps: SocketAddr,
+    https: SocketAddr,
+}
+
+impl Site {
+    fn start(config: Config) -> Self {
+        let (authority, rtmps, https) = (Authority::new(), free_address(), free_address());
+        authority.sign("server", &[rtmps, https], 2100);
+        let config = config
+            .rtmp(&format!("tls_listen = \"{rtmps}\""))
+            .http(&format!("tls_listen = \"{https}\""))
+            .lines(&authority.lines("server"));
+        Self {
+            server: Server::start(config),
+            authority,
+            rtmps,
+            https,
+        }
+    }
+
+    /// Requests a path by `openssl s_client`, and returns what it and the server say.
+    fn s_client(&self, options: &str, path: &str) -> String {
+        let (ca, https) = (self.authority.ca(), self.https);
+        let script = format!(
+            "printf 'GET {path} HTTP/1.1\\r\\nHost: localhost\\r\\nConnection: close\\r\\n\\r\\n' | \
+             openssl s_client -connect {https} -servername localhost -CAfile {ca:?} \
+             -verify_return_error -ign_eof {options} 2>&1"
+        );
+        let mut command = tool::tool("sh", "dash");
+        command.arg("-c").arg(script);
+        run("openssl s_client", &command, ENDS).stdout
+    }
+}
+
+#[test]
+fn clients_that_are_not_ours_publish_and_play_over_tls_and_so_do_ours() {
+    let mut site = Site::start(Config::new());
+    let ca = site.authority.ca();
+    let ca = ca.to_str().expect("a path");
+    let rtmps = format!("rtmps://{}/live/cam", site.rtmps);
+    let https = format!("https://localhost:{}/live/cam.flv", site.https.port());
+    let resolve = format!("localhost:{}:{}", site.https.port(), site.https.ip());
+    let sent = site.server.file("sent.flv");
+    let publisher = tool::ffmpeg_publish(clip::small(), &rtmps, 40, Some(&sent));
+    site.server.await_frames("live/cam", 100);
+    let file = |name: &str| site.server.file(name);
+    let ours = |url: &str, out: &std::path::Path| {
+        let out = out.to_str().expect("a path");
+        let command = tool::livetrail(&["play", url, "-o", out, "--ca", ca]);
+        Process::spawn("livetrail play", &command)
+    };
+    let mut curl = tool::tool("curl", "curl");
+    curl.args([
+        "--silent",
+        "--show-error",
+        "--cacert",
+        ca,
+        "--resolve",
+        &resolve,
+    ])
+    .args([
+        "--output",
+        file("curl.flv").to_str().expect("a path"),
+        &https,
+    ]);
+    let viewers = [
+        tool::ffmpeg_play(&rtmps, &file("ffmpeg-rtmps.flv")),
+        tool::ffmpeg_play(
+            &format!("https://{}/live/cam.flv", site.https),
+            &file("ffmpeg-https.flv"),
+        ),
+        ours(&rtmps, &file("ours-rtmps.flv")),
+        ours(
+            &format!("https://{}/live/cam.flv", site.https),
+            &file("ours-https.flv"),
+        ),
+        Process::spawn("curl", &curl),
+    ];
+    site.server.await_records("play_started", 5);
+
+    for (options, version) in [
+        ("-tls1_2", "TLSv1.2"),
+        ("-tls1_3 -alpn other,http/1.1", "TLSv1.3"),
+    ] {
+        let said = site.s_client(options, "/live/none.flv");
+        assert!(said.contains("HTTP/1.1 404"), "{said}");
+        assert!(said.contains(&format!("New, {version}")), "{said}");
+        assert!(said.contains("Verify return code: 0 (ok)"), "{said}");
+        let is_chosen = said.contains("ALPN protocol: http/1.1");
+        assert_eq!(is_chosen, options.contains("alpn"), "{said}");
+    }
+    let refused = site.s_client("-tls1_1", "/live/none.flv");
+    assert!(!refused.contains("HTTP/1.1"), "{refused}");
+
+    site.server.await_frames("live/cam", 300);
+    tool::interrupt(publisher);
+    for viewer in viewers {
+        viewer.wait(ENDS).success();
+    }
+    let published = Packets::of(&sent);
+    for name in [
+        "ffmpeg-rtmps.flv",
+        "ffmpeg-https.flv",
+        "ours-rtmps.flv",
+        "ours-https.flv",
+        "curl.flv",
+    ] {
+        tool::assert_decodes(&file(name));
+        Packets::of(&file(name)).assert_continue(&published, true);
+    }
+    // Our client does not trust a server whose authority it does not know.
+    let command = tool::livetrail(&["play", &rtmps]);
+    let untrusted = run("livetrail play", &command, ENDS).failure();
+    assert!(
+        untrusted.stderr.contains("TLS handshake failed"),
+        "{}",
+        untrusted.output()
+    );
+
+    let metrics = site.server.get("/metrics").text();
+    for wanted in [
+        "livetrail_certificate_expiry_timestamp_seconds{name=\"localhost\"} 4102444800",
+        "livetrail_tls_handshakes_total{gateway=\"rtmp\",outcome=\"completed\"} 3",
+        "livetrail_tls_handshakes_total{gateway=\"rtmp\",outcome=\"failed\"} 1",
+    ] {
+        assert!(metrics.contains(wanted), "no {wanted}\n{metrics}");
+    }
+    site.server.stop().assert_sessions(&[
+        Story::new("rtmp", "live/cam").published("client_closed"),
+        Story::new("rtmp", "live/cam").played("stream_ended"),
+        Story::new("rtmp", "live/cam").played("stream_ended"),
+        Story::new("http-flv", "live/cam").played("stream_ended"),
+        Story::new("http-flv", "live/cam").played("stream_ended"),
+        Story::new("http-flv", "live/cam").played("stream_ended"),
+        Story::new("http-flv", "live/none").then_because("play_denied", "stream_not_found"),
+        Story::new("http-flv", "live/none").then_because("play_denied", "stream_not_found"),
+    ]);
+}
+
+/// One join: a handshake, and the head of an answer.
+fn join(address: SocketAddr, config: &Arc<rustls::ClientConfig>) -> std::io::Result<()> {
+    let name = ServerName::try_from("localhost").expect("a name");
+    let connection = rustls::ClientConnection::new(config.clone(), name);
+    let socket = TcpStream::connect(address)?;
+    socket.set_read_timeout(Some(ENDS))?;
+    let mut stream = rustls::StreamOwned::new(connection.expect("a connection"), socket);
+    stream.write_all(
+        b"GET /live/none.flv HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+    )?;
+    let mut head = [0; 12];
+    stream.read_exact(&mut head)?;
+    assert_eq!(&head, b"HTTP/1.1 404");
+    Ok(())
+}
+
+#[test]
+fn certificates_are_exchanged_under_joins_and_an_invalid_pair_changes_nothing() {
+    let site = Site::start(Config::new().auth("play = \"open\""));
+    let Site {
+        authority,
+        mut server,
+        rtmps,
+        https,
+    } = site;
+    let ca = CertificateDer::from_pem_file(authority.ca()).expect("a certificate");
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(ca).expect("an authority");
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let client = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let client = Arc::new(client);
+
+    // A session that goes on through all exchanges.
+    let url = format!("rtmps://{rtmps}/live/cam");
+    let publisher = tool::ffmpeg_publish(clip::small(), &url, 60, None);
+    server.await_frames("live/cam", 10);
+
+    let (stop, joined) = (
+        Arc::new(AtomicBool::new(false)),
+        Arc::new(AtomicU64::new(0)),
+    );
+    let joins: Vec<_> = (0..2)
+        .map(|_| {
+            let (stop, joined, client) = (stop.clone(), joined.clone(), client.clone());
+            std::thread::spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    join(https, &client).expect("a join");
+                    joined.fetch_add(1, Ordering::Relaxed);
+                }
+            })
+        })
+        .collect();
+    for swap in 1..=20 {
+        authority.sign("server", &[rtmps, https], 2100 + swap);
+        server.signal(Signal::HUP);
+        let target = joined.load(Ordering::Relaxed) + 3;
+        clock::wait_until("further joins", ENDS, || {
+            joined.load(Ordering::Relaxed) >= target
+        });
+    }
+    stop.store(true, Ordering::Relaxed);
+    for thread in joins {
+        thread.join().expect("no join failed");
+    }
+
+    // The certificate of another key, an expired one, and half a file. The last valid one stays.
+    let degraded = |server: &Server| {
+        clock::wait_until("a degraded server", ENDS, || {
+            let health = server.get("/health").json();
+            health["certificates_invalid"] == serde_json::json!(["localhost"])
+        });
+    };
+    authority.sign("other", &[rtmps, https], 2100);
+    let (chain, key) = (authority.path("server.pem"), authority.path("server.key"));
+    std::fs::copy(authority.path("other.pem"), &chain).expect("a copy");
+    degraded(&server);
+    authority.sign("server", &[rtmps, https], 2021);
+    degraded(&server);
+    let whole = std::fs::read(authority.path("other.pem")).expect("a file");
+    std::fs::write(&chain, &whole[..whole.len() / 2]).expect("a file");
+    degraded(&server);
+    std::fs::write(&chain, whole).expect("a file");
+    std::fs::copy(authority.path("other.key"), &key).expect("a copy");
+    clock::wait_until("a healthy server", ENDS, || {
+        server.get("/health").json()["status"] == "ok"
+    });
+
+    tool::interrupt(publisher);
+    let trail = server.stop();
+    let published: Vec<_> = trail.of("publish_started").collect();
+    assert_eq!(published.len(), 1, "the session was not cut");
+    assert!(trail.count("admin_config_changed") >= 20);
+
+    // The same pairs do not start a server.
+    std::fs::copy(authority.path("other.key"), &key).expect("a copy");
+    for (until, words) in [(2021, "has expired"), (0, "not the key")] {
+        match until {
+            0 => {
+                authority.sign("server", &[rtmps, https], 2100);
+                std::fs::copy(authority.path("other.key"), &key).expect("a copy");
+            }
+            until => authority.sign("server", &[rtmps, https], until),
+        }
+        let refused = run("livetrail serve", &server.command(), ENDS).failure();
+        assert!(refused.stderr.contains(words), "{}", refused.output());
+    }
+}
+
+#[test]
+fn handshakes_that_never_end_are_bounded_and_harm_nobody() {
+    let config = Config::new()
+        .rtmp("max_connections_per_ip = 0")
+        .lines("[tls]\nhandshake_timeout = \"3s\"");
+    let mut site = Site::start(config);
+    resources::allow_open_files(4_000);
+    let before = resources::resident_kib(site.server.pid());
+    let half_open: Vec<_> = (0..2_000)
+        .map(|n| {
+            let mut socket = TcpStream::connect(site.rtmps).expect("a connection");
+            // Some say nothing, others begin a message and do not go on.
+            if n % 2 == 0 {
+                let _ = socket.write_all(&[22, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3]);
+            }
+            socket
+        })
+        .collect();
+    let url = format!("rtmps://{}/live/cam", site.rtmps);
+    let ca = site.authority.ca();
+    let clip = clip::short().to_str().expect("a path");
+    let command = tool::livetrail(&[
+        "publish",
+        clip,
+        &url,
+        "--fast",
+        "--ca",
+        ca.to_str().expect("a path"),
+    ]);
+    run("livetrail publish", &command, ENDS).success();
+    let grown = resources::resident_kib(site.server.pid()).saturating_sub(before);
+    assert!(grown < 64 << 10, "{grown} KiB for 2,000 handshakes");
+    // The server closes each when its time is over.
+    for mut socket in half_open {
+        socket.set_read_timeout(Some(ENDS)).expect("a timeout");
+        let closed = match socket.read(&mut [0; 64]) {
+            Ok(0) => true,
+            Ok(_) => socket.read(&mut [0; 64]).map_or(true, |read| read == 0),
+            Err(error) => error.kind() == std::io::ErrorKind::ConnectionReset,
+        };
+        assert!(closed, "it is still open");
+    }
+    site.server
+        .stop()
+        .assert_sessions(&[Story::new("rtmp", "live/cam").published("client_closed")]);
+}
