@@ -366,6 +366,11 @@ impl Door {
                 return None;
             }
         };
+        #[cfg(feature = "tls")]
+        if protocol.as_deref() == Some(livetrail_tls::ACME_TLS_1.as_bytes()) {
+            // The handshake was all that an authority wanted to see.
+            return None;
+        }
         Some(Incoming {
             stream,
             certificate,

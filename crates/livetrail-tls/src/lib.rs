@@ -54,5 +54,5 @@ pub use handshake::{Established, Handshake, MAX_HANDSHAKE_BYTES};
 pub use open::{Opened, Opener};
 pub use peer::PeerName;
 pub use seal::{MAX_RECORD_OVERHEAD, MAX_RECORD_PLAIN, Sealer};
-pub use server::{ClientAuthorities, ServerTls};
-pub use store::{CertificateFiles, CertificateState, CertificateStore, Reloaded};
+pub use server::{ACME_TLS_1, ClientAuthorities, ServerTls};
+pub use store::{CertificateFiles, CertificateState, CertificateStore, ChallengeGuard, Reloaded};

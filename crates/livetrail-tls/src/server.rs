@@ -20,6 +20,10 @@ use crate::{
     store::{CertificateStore, read_certificates},
 };
 
+/// The application protocol in which an authority checks a name (RFC 8737). A listener that names
+/// any protocol answers it; the connection has no other use.
+pub const ACME_TLS_1: &str = "acme-tls/1";
+
 /// Which authorities sign the certificates of clients. The file is read again when its contents
 /// change: see [`CertificateStore::reload`]. Cloning gives another handle to the same.
 #[derive(Debug, Clone)]
@@ -193,8 +197,11 @@ impl ServerTls {
             })),
         };
         let mut config = builder.with_cert_resolver(Arc::new(store.clone()));
+        let challenge = (!protocols.is_empty()).then_some(ACME_TLS_1);
         config.alpn_protocols = protocols
             .iter()
+            .copied()
+            .chain(challenge)
             .map(|name| name.as_bytes().to_vec())
             .collect();
         config.enable_secret_extraction = true;

@@ -42,6 +42,8 @@ const NEEDED: &[(Probe, &str)] = &[
         Probe::File("/usr/lib/nginx/modules/ngx_stream_module.so"),
         "libnginx-mod-stream",
     ),
+    // An authority that speaks ACME, for tests.
+    (Probe::Program("pebble"), "pebble"),
     (Probe::Program("jq"), "jq"),
     // What knows the sets of system calls in units, and rates them.
     (Probe::Program("systemd-analyze"), "systemd"),

@@ -21,6 +21,7 @@ const LINUX_ALONE: &[&str] = &[
 
 /// The crates that need a C compiler without any feature. They contain AWS-LC and SQLite.
 const WITH_C: &[&str] = &[
+    "livetrail-acme",
     "livetrail-auth",
     "livetrail-index",
     "livetrail-request",

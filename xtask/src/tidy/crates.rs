@@ -17,6 +17,7 @@ struct Rule {
 const RUNTIMES: &[&str] = &["tokio", "async-std", "smol"];
 const ANY: &[&str] = &[
     "livetrail",
+    "livetrail-acme",
     "livetrail-audit",
     "livetrail-auth",
     "livetrail-clock",
@@ -151,6 +152,12 @@ const RULES: &[Rule] = &[
         may_use: &[],
         never_below: &["axum"],
         words: "a request to a service of others is an address, a body and a signature: nothing of ours",
+    },
+    Rule {
+        name: "livetrail-acme",
+        may_use: &["livetrail-tls"],
+        never_below: &["livetrail-audit", "livetrail-gateway", "axum"],
+        words: "orders of certificates know TLS and a client of HTTP; no listener and no audit",
     },
     Rule {
         name: "livetrail-auth",

@@ -39,6 +39,7 @@ pub(super) struct Contents {
 pub(super) struct Pair {
     pub(super) certified: Arc<CertifiedKey>,
     pub(super) names: Vec<String>,
+    pub(super) valid_from: u64,
     pub(super) expires_at: u64,
     pub(super) digest: Digest,
 }
@@ -70,7 +71,7 @@ impl Pair {
         let digest = contents.digest();
         let chain = certificates(&files.chain, &contents.chain)?;
         let key = private_key(&files.key, &contents.key)?;
-        let mut expires_at = u64::MAX;
+        let (mut valid_from, mut expires_at) = (0, u64::MAX);
         for (at, certificate) in chain.iter().enumerate() {
             let (path, number) = (files.chain.clone(), at.saturating_add(1));
             let Some(times) = validity(certificate) else {
@@ -82,6 +83,7 @@ impl Pair {
             if now >= times.not_after {
                 return Err(CertificateError::Expired { path, number });
             }
+            valid_from = valid_from.max(times.not_before);
             expires_at = expires_at.min(times.not_after);
         }
         let malformed = || CertificateError::Malformed {
@@ -104,6 +106,7 @@ impl Pair {
         Ok(Self {
             certified: Arc::new(certified),
             names,
+            valid_from,
             expires_at,
             digest,
         })

@@ -1,5 +1,6 @@
 //! The certificates of all listeners, chosen by the name that a client asks for.
 
+mod challenges;
 mod files;
 
 use std::{
@@ -17,6 +18,8 @@ use rustls::{
 
 use crate::{CertificateError, ClientAuthorities};
 
+pub use challenges::ChallengeGuard;
+use challenges::Challenges;
 use files::{Contents, Digest, Pair};
 pub(crate) use files::{read_certificates, read_pair};
 
@@ -37,6 +40,8 @@ pub struct CertificateState {
     pub files: CertificateFiles,
     /// The host names for which it is served, in lower case.
     pub names: Vec<String>,
+    /// Since when all certificates of its chain are valid, in seconds since 1970.
+    pub valid_from: u64,
     /// When the first certificate of its chain expires, in seconds since 1970.
     pub expires_at: u64,
     /// Why what is in the files now is not served; it is then what they had before.
@@ -67,6 +72,7 @@ struct Inner {
     served: ArcSwap<Served>,
     slots: Mutex<Vec<Slot>>,
     authorities: Mutex<Vec<Watched>>,
+    challenges: Challenges,
 }
 
 /// A file of authorities, and the contents about which the owner knows.
@@ -117,6 +123,7 @@ impl CertificateStore {
             served: ArcSwap::from_pointee(Served::of(&slots)),
             slots: Mutex::new(slots),
             authorities: Mutex::default(),
+            challenges: Challenges::default(),
         })))
     }
 
@@ -186,6 +193,7 @@ impl CertificateStore {
             CertificateState {
                 files: slot.files.clone(),
                 names: slot.pair.names.clone(),
+                valid_from: slot.pair.valid_from,
                 expires_at: slot.pair.expires_at,
                 invalid: reported.map(|bad| bad.error.clone()),
             }
@@ -275,6 +283,9 @@ impl Served {
 
 impl ResolvesServerCert for CertificateStore {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        if challenges::is_asked(&hello) {
+            return self.0.challenges.find(hello.server_name());
+        }
         self.0.served.load().find(hello.server_name())
     }
 }

@@ -4,12 +4,13 @@ use std::io::IoSlice;
 
 use bytes::BytesMut;
 use proptest::prelude::*;
+use rcgen::{CertificateParams, KeyPair};
 use rustls::version::{TLS12, TLS13};
 
 use super::{Joined, Site, connected, join};
 use crate::{
-    ClientAuthorities, ClientTls, Error, MAX_RECORD_OVERHEAD, MAX_RECORD_PLAIN, Opened, Opener,
-    Sealer, ServerTls,
+    ACME_TLS_1, ClientAuthorities, ClientTls, Error, MAX_RECORD_OVERHEAD, MAX_RECORD_PLAIN, Opened,
+    Opener, Sealer, ServerTls,
 };
 
 /// Sends `data` from one side to the other, and returns what arrives.
@@ -260,6 +261,36 @@ fn what_is_not_tls_is_refused_with_an_alert() {
         assert!(server.advance(&mut input, &mut output).is_err());
         assert_eq!(output.first(), Some(&21), "an alert");
     }
+}
+
+#[test]
+fn a_proof_is_for_the_authority_that_asks_for_it_and_for_nobody_else() {
+    let site = Site::new();
+    let store = site.store(vec![site.pair("a", &["a.example"])]);
+    let server = ServerTls::new(&store, &["h2"], None).unwrap();
+    let asks = |protocols: &[&str], name: &str| {
+        let client = site.client(protocols).handshake(name).unwrap();
+        let joined = join(client, server.handshake().unwrap(), usize::MAX)?;
+        Ok::<_, Error>(joined.server.protocol.unwrap())
+    };
+    assert!(
+        asks(&[ACME_TLS_1], "b.example").is_err(),
+        "nothing to prove"
+    );
+    let key = KeyPair::generate().unwrap();
+    let params = CertificateParams::new(["b.example".to_owned()]).unwrap();
+    let made = params.signed_by(&key, &site.authority).unwrap();
+    let (der, key) = (made.der().to_vec(), key.serialize_der());
+    let proof = store.challenge("B.example", der, key).unwrap();
+    let answered = asks(&[ACME_TLS_1], "b.example").unwrap();
+    assert_eq!(answered, ACME_TLS_1.as_bytes());
+    assert!(asks(&[ACME_TLS_1], "a.example").is_err());
+    // Anyone else gets the certificate of the files.
+    assert_eq!(asks(&["h2"], "a.example").unwrap(), b"h2");
+    assert!(asks(&["h2"], "b.example").is_err());
+    assert!(asks(&["h2", ACME_TLS_1], "b.example").is_err());
+    drop(proof);
+    assert!(asks(&[ACME_TLS_1], "b.example").is_err());
 }
 
 proptest! {
