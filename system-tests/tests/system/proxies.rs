@@ -8,7 +8,7 @@ use std::time::Duration;
 use livetrail_record::{AuditRecord, Field, FieldValue, Personal};
 use system_tests::rtmp::RawRtmp;
 use system_tests::socket::connect_from;
-use system_tests::{Config, Front, Server, client_address, clock, http, tool};
+use system_tests::{Config, Front, Server, Signal, client_address, clock, http, tool};
 
 const ENDS: Duration = Duration::from_secs(10);
 const KEY: &str = "the-studio-has-this-key";
@@ -312,6 +312,57 @@ fn behind_a_proxy_a_flood_uses_up_the_budget_of_its_own_address() {
     );
     let started = trail.of("publish_started").next().expect("the publisher");
     assert_eq!(started.refused_before, Some(1), "those of its own address");
+}
+
+/// A proxy becomes trusted, and loses that again, without a restart. The API says who came through
+/// it.
+#[test]
+fn a_reload_changes_whom_the_server_trusts() {
+    let config = |trusted: &str| {
+        Config::new()
+            .http(&format!("trusted_proxies = [{trusted}]"))
+            .key("studio", KEY, "publish")
+            .auth("play = \"open\"")
+            .api_token("ops", TOKEN, "operator")
+    };
+    let mut server = Server::start(config(""));
+    let http = server.http();
+    let publisher = publish(client_address(31), server.rtmp(), "one");
+    let front = Front::haproxy(1, |listen| {
+        format!(
+            "listen xff\n  mode http\n  bind {}\n  option forwardfor\n  server s {http}\n",
+            listen[0]
+        )
+    });
+    let mut viewers = Vec::new();
+    for (trusted, changes) in [("", 0), ("\"127.0.0.1\"", 1), ("", 2)] {
+        if changes > 0 {
+            server.set_config(config(trusted));
+            server.signal(Signal::HUP);
+            server.await_records("admin_config_changed", changes);
+        }
+        let viewer = client_address(32 + u8::try_from(changes).expect("few"));
+        viewers.push(play(viewer, front.address(0), "one", &[]));
+    }
+    let bearer = format!("authorization: Bearer {TOKEN}");
+    let listed = http::request(http, "GET", "/api/v1/sessions?role=play", &[&bearer]);
+    let listed = listed.expect("the sessions").json();
+    let sessions = listed["sessions"].as_array().expect("a list");
+    let mut seen: Vec<String> = sessions
+        .iter()
+        .map(|session| {
+            let peer = session["peer"].as_str().unwrap_or_default();
+            let ip = peer.rsplit_once(':').map_or(peer, |(ip, _)| ip);
+            format!("{ip} {} {}", session["peer_source"], session["via"])
+        })
+        .collect();
+    seen.sort();
+    let direct = "127.0.0.1 null null";
+    let proxied = "127.210.0.33 \"forwarded\" \"127.0.0.1\"";
+    assert_eq!(seen, [direct, direct, proxied], "{listed}");
+    drop((publisher, viewers));
+    server.await_records("play_ended", 3);
+    server.stop();
 }
 
 /// The blocks of settings in the page, by the program whose section they are in; and the commands.
