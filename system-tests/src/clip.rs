@@ -97,6 +97,31 @@ pub fn short() -> &'static Path {
     })
 }
 
+/// 6 s with reordered pictures at 30 fps, whose times are rounded to milliseconds, a keyframe every
+/// two seconds, and MP3 or AAC.
+///
+/// # Panics
+/// When ffmpeg is not installed or fails.
+#[track_caller]
+#[must_use]
+pub fn reordered(has_mp3: bool) -> &'static Path {
+    static CLIPS: [OnceLock<PathBuf>; 2] = [const { OnceLock::new() }; 2];
+    let (name, encoder) = if has_mp3 {
+        ("reordered-mp3", "libmp3lame")
+    } else {
+        ("reordered", "aac")
+    };
+    let make_it = |command: &mut Command| {
+        let picture = "testsrc2=size=320x180:rate=30:duration=6";
+        let tone = "sine=frequency=440:sample_rate=44100:duration=6";
+        command.args(["-f", "lavfi", "-i", picture, "-f", "lavfi", "-i", tone]);
+        command.args(["-c:v", "libx264", "-preset", "ultrafast", "-bf", "2"]);
+        command.args(["-b_strategy", "0", "-pix_fmt", "yuv420p", "-g", "60"]);
+        command.args(["-c:a", encoder, "-b:a", "64k", "-ac", "2"]);
+    };
+    CLIPS[usize::from(has_mp3)].get_or_init(|| make(tool::ffmpeg(), name, make_it))
+}
+
 /// 40 s like [`small`], with codecs that FLV supports only since enhanced RTMP: `hevc`, `av1` or
 /// `vp9`, with Opus.
 ///

@@ -104,10 +104,11 @@ impl Segmenter {
     }
 
     /// Marks that frames are missing here, or that another publisher follows: the open segments are
-    /// closed, and the next ones follow a discontinuity.
+    /// closed, and the next ones follow a discontinuity. Video continues with the next keyframe.
     pub fn discontinuity(&mut self, events: &mut Vec<Event>) {
         self.begin(events);
         self.discontinue(Cause::Host, events);
+        self.state(Track::Video).waits_for_key = true;
     }
 
     /// Closes all that is open. A frame after that follows a discontinuity.

@@ -28,6 +28,7 @@ mod personal;
 mod proxies;
 mod real_clients;
 mod refusals;
+mod segments;
 mod site;
 mod soak;
 mod strict;
