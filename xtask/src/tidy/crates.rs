@@ -24,6 +24,7 @@ const ANY: &[&str] = &[
     "livetrail-egress",
     "livetrail-engine",
     "livetrail-gateway",
+    "livetrail-hls",
     "livetrail-http",
     "livetrail-index",
     "livetrail-lanes",
@@ -81,6 +82,18 @@ const RULES: &[Rule] = &[
         may_use: &["livetrail-engine"],
         never_below: &["livetrail-audit", "livetrail-record", "axum", "hyper"],
         words: "containers and codec headers know the engine's public frame types, no sockets and no audit",
+    },
+    Rule {
+        name: "livetrail-hls",
+        may_use: &["livetrail-segment"],
+        never_below: &[
+            "livetrail-audit",
+            "livetrail-egress",
+            "livetrail-record",
+            "axum",
+            "hyper",
+        ],
+        words: "playlists are text of segments: no sockets, no clock, no sessions and no audit",
     },
     Rule {
         name: "livetrail-segment",
