@@ -66,6 +66,7 @@
 )]
 
 mod date;
+mod fuzz;
 mod name;
 mod options;
 mod playlists;
@@ -73,6 +74,8 @@ mod reload;
 mod render;
 mod window;
 
+#[doc(hidden)]
+pub use fuzz::fuzz_playlist_request;
 pub use name::Resource;
 pub use options::{Options, OptionsError};
 pub use playlists::{Found, Playlists};

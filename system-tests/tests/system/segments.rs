@@ -6,6 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use livetrail_engine::{MediaFrame, MediaKind};
+use livetrail_hls::{Found, Playlists, Resource};
 use livetrail_media::{flv::Demuxer, tag::Decoded};
 use livetrail_segment::{Container, Event, Judge, Options, Rendition, Segmenter};
 use sha2::{Digest as _, Sha256};
@@ -199,4 +200,55 @@ fn assert_ts(clip: &Path, codecs: &str) {
 fn a_transport_stream_has_the_times_and_pictures_of_the_encoder() {
     assert_ts(clip::reordered(false), "avc1.4d400d,mp4a.40.2");
     assert_ts(clip::reordered(true), "avc1.4d400d,mp4a.40.34");
+}
+
+/// Writes everything that the playlists of a clip name, as files. Returns the multivariant one.
+fn publish(clip: &Path, container: Container, dir: &Path) -> PathBuf {
+    let mut segmenter = Segmenter::new(Options::new(container)).expect("valid options");
+    let mut playlists = Playlists::new(livetrail_hls::Options::default()).expect("valid options");
+    let mut events = Vec::new();
+    for frame in frames(clip) {
+        segmenter.push(&frame, &mut events);
+    }
+    segmenter.finish(&mut events);
+    for event in events {
+        playlists.apply(event, 1_796_113_800_000);
+    }
+    playlists.end();
+    let index = dir.join("index.m3u8");
+    std::fs::write(&index, playlists.multivariant().expect("a playlist")).expect("a file");
+    for rendition in [Rendition::Video, Rendition::Audio, Rendition::Muxed] {
+        let Some(text) = playlists.media(rendition, false) else {
+            continue;
+        };
+        let name = Resource::Playlist(rendition).to_string();
+        std::fs::write(dir.join(name), &text).expect("a file");
+        let text = String::from_utf8(text.to_vec()).expect("text");
+        for line in text.lines() {
+            let name = line.split("URI=\"").last().unwrap_or_default();
+            let name = name.trim_end_matches('"');
+            if let Some(resource) = Resource::parse(name)
+                && let Found::Media(pieces) = playlists.find(resource)
+            {
+                std::fs::write(dir.join(name), pieces.concat()).expect("a file");
+            }
+        }
+    }
+    index
+}
+
+#[test]
+fn a_player_reads_the_playlists_and_gets_every_packet() {
+    let clip = clip::reordered(false);
+    let dir = TempDir::with_prefix("playlists").expect("a directory");
+    let index = publish(clip, Container::Cmaf, dir.path());
+    Packets::of(&index).assert_continue(&pushed(clip), true);
+    tool::assert_decodes(&index);
+
+    let dir = TempDir::with_prefix("playlists").expect("a directory");
+    let index = publish(clip, Container::MpegTs, dir.path());
+    let (out, pushed) = (Packets::of(&index), pushed(clip));
+    assert_eq!(out.video.len(), pushed.video.len());
+    assert_eq!(out.audio.len(), pushed.audio.len());
+    tool::assert_decodes(&index);
 }

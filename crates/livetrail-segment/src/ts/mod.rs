@@ -94,8 +94,11 @@ impl Writer {
 
     /// The packets of these samples. Each payload is copied once.
     pub(crate) fn write(&mut self, samples: &[Sample], payload_bytes: usize) -> Bytes {
-        let frames = samples.len().saturating_mul(2).saturating_add(8);
-        let packets = (payload_bytes / 180).saturating_add(frames);
+        let of_video = |sample: &&Sample| sample.track == Track::Video;
+        let videos = samples.iter().filter(of_video).count();
+        // Up to two packets of a picture are not full, and one of an audio frame.
+        let rest = samples.len().saturating_add(videos).saturating_add(8);
+        let packets = (payload_bytes / 180).saturating_add(rest);
         self.packets.start(packets.saturating_mul(PACKET));
         let has_key = |sample: &Sample| sample.track == Track::Video && sample.key;
         if std::mem::take(&mut self.needs_tables) || samples.iter().any(has_key) {
