@@ -22,6 +22,9 @@ pub struct Judge {
     /// The last discontinuity sequence number.
     discontinuity_sequence: u64,
     has_long_frames: bool,
+    /// Parts shorter than 85 % of the part target: those that were reported, and those that came.
+    short_reported: usize,
+    short_parts: usize,
 }
 
 #[derive(Debug, Default)]
@@ -42,6 +45,8 @@ impl Judge {
             renditions: Default::default(),
             discontinuity_sequence: 0,
             has_long_frames: false,
+            short_reported: 0,
+            short_parts: 0,
         }
     }
 
@@ -61,12 +66,9 @@ impl Judge {
                 Event::Targets(targets) => {
                     assert!(self.targets.is_none(), "the targets changed");
                     self.targets = Some(targets);
-                    let of = |segments: &Vec<Segment>| segments.clone();
-                    let earlier: Vec<_> = self
-                        .renditions
-                        .iter()
-                        .flat_map(|of_one| of(&of_one.segments))
-                        .collect();
+                    let renditions = self.renditions.iter();
+                    let earlier = renditions.flat_map(|of_one| of_one.segments.clone());
+                    let earlier: Vec<_> = earlier.collect();
                     earlier.iter().for_each(|segment| self.durations(segment));
                 }
                 Event::Discontinuity { sequence, .. } => {
@@ -80,7 +82,13 @@ impl Judge {
                 }
                 Event::Irregular(irregularity) => {
                     assert!(!irregularity.label().is_empty());
-                    self.has_long_frames |= matches!(irregularity, Irregularity::LongFrame { .. });
+                    match irregularity {
+                        Irregularity::LongFrame { .. } => self.has_long_frames = true,
+                        Irregularity::ShortPart { .. } | Irregularity::FullPart { .. } => {
+                            self.short_reported += 1;
+                        }
+                        _ => {}
+                    }
                 }
             }
         }
@@ -159,7 +167,7 @@ impl Judge {
     }
 
     /// Sections 4.4.3.1, 4.4.3.7 and 4.4.4.9.
-    fn durations(&self, segment: &Segment) {
+    fn durations(&mut self, segment: &Segment) {
         let Some(targets) = self.targets else { return };
         if self.has_long_frames {
             return;
@@ -174,5 +182,12 @@ impl Judge {
                 part.duration
             );
         }
+        let least = targets.part_target.mul_f64(0.849_999);
+        let but_last = segment.parts.iter().rev().skip(1);
+        self.short_parts += but_last.filter(|part| part.duration < least).count();
+        assert!(
+            self.short_parts <= self.short_reported,
+            "a short part was not reported"
+        );
     }
 }
