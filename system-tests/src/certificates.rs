@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd,
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, SanType,
+    date_time_ymd,
 };
 use tempfile::TempDir;
 
@@ -61,7 +62,26 @@ impl Authority {
     pub fn sign(&self, name: &str, addresses: &[SocketAddr], until: i32) {
         let mut names = vec!["localhost".to_owned()];
         names.extend(addresses.iter().map(|address| address.ip().to_string()));
-        let mut params = CertificateParams::new(names).expect("names");
+        let params = CertificateParams::new(names).expect("names");
+        self.sign_with(name, params, until);
+    }
+
+    /// Signs a certificate for a client whose alternative name is this URI or DNS name. Writes
+    /// `NAME.pem` and `NAME.key`.
+    ///
+    /// # Panics
+    /// When it cannot be made.
+    pub fn sign_client(&self, name: &str, alternative: &str) {
+        let text = alternative.try_into().expect("ASCII");
+        let mut params = CertificateParams::default();
+        params.subject_alt_names = vec![match alternative.contains(':') {
+            true => SanType::URI(text),
+            false => SanType::DnsName(text),
+        }];
+        self.sign_with(name, params, 2100);
+    }
+
+    fn sign_with(&self, name: &str, mut params: CertificateParams, until: i32) {
         params.not_before = date_time_ymd(2020, 1, 1);
         params.not_after = date_time_ymd(until, 1, 1);
         let key = KeyPair::generate().expect("a key");

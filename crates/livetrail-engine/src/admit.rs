@@ -47,6 +47,37 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// The name in a client's certificate, which the gateway has verified: a URI or a DNS name. It goes
+/// on record as the principal. `Debug` hides it, because it may name a person.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct CertificateName(Arc<str>);
+
+impl CertificateName {
+    /// The name in a certificate that was verified.
+    #[must_use]
+    pub fn new(name: impl Into<Arc<str>>) -> Self {
+        Self(name.into())
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for CertificateName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CertificateName(…)")
+    }
+}
+
+impl From<CertificateName> for Arc<str> {
+    fn from(name: CertificateName) -> Self {
+        name.0
+    }
+}
+
 /// The credentials of a client.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
@@ -60,6 +91,8 @@ pub struct Credentials {
     /// The query of the stream's address as the client sent it, with the secrets in it. For
     /// authenticators that ask a service with rules of its own.
     pub query: Option<Secret>,
+    /// The name in the certificate that the client has shown, if a gateway has verified it.
+    pub certificate: Option<CertificateName>,
 }
 
 impl Credentials {
@@ -90,6 +123,13 @@ impl Credentials {
     #[must_use]
     pub fn query(mut self, query: Secret) -> Self {
         self.query = Some(query);
+        self
+    }
+
+    /// Sets the name in the client's verified certificate.
+    #[must_use]
+    pub fn certificate(mut self, name: Option<CertificateName>) -> Self {
+        self.certificate = name;
         self
     }
 }

@@ -65,12 +65,13 @@ mod viewing;
 mod wakeup;
 
 pub use address::{ClientAddress, PeerSource};
-pub use admit::{Attempt, Credentials, Denied, Gate, Secret};
+pub use admit::{Attempt, CertificateName, Credentials, Denied, Gate, Secret};
 pub use app::{AppSettings, AppSpec, DuplicatePublisher};
 pub use attempts::Rate;
 pub use auth::{
-    Admission, AdmissionLimits, AllowAll, Authenticator, Chain, ForApplications, Grant, IpRules,
-    StaticKey, StaticKeys, Verdict,
+    Admission, AdmissionLimits, AllowAll, Authenticator, CertificateNames, CertificatePattern,
+    CertificateRule, Chain, ForApplications, Grant, IpRules, NoSuchName, StaticKey, StaticKeys,
+    Verdict,
 };
 #[cfg(feature = "tokens")]
 pub use auth::{NumericDate, SignedTokens, TokenClaims, UntrustedToken};

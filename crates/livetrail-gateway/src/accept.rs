@@ -9,7 +9,7 @@ use std::{
 };
 
 use livetrail_egress::{EgressConfig, Format};
-use livetrail_engine::{ClientAddress, log};
+use livetrail_engine::{CertificateName, ClientAddress, log};
 use tokio::{
     net::{TcpListener, TcpStream, ToSocketAddrs},
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -57,7 +57,7 @@ pub struct Incoming {
     /// The client's [`canonical`](crate::canonical) address, and how it is known.
     pub client: ClientAddress,
     /// The name in the client's verified certificate, if it has shown one: a URI or a DNS name.
-    pub certificate: Option<Arc<str>>,
+    pub certificate: Option<CertificateName>,
     /// The protocol that the handshake of TLS has agreed on (ALPN), such as `h2`.
     pub protocol: Option<Vec<u8>>,
     /// The connection is a trusted proxy's own, such as its health check. It must not become a
@@ -461,7 +461,7 @@ struct Security {
 /// A connection that is encrypted if its listener does so, and what its handshake has shown.
 struct Secured {
     stream: Transport,
-    certificate: Option<Arc<str>>,
+    certificate: Option<CertificateName>,
     protocol: Option<Vec<u8>>,
 }
 
@@ -477,7 +477,7 @@ impl Security {
             let accepted = tls.accept(stream).await?;
             return Ok(Secured {
                 stream: accepted.transport,
-                certificate: accepted.certificate.map(Into::into),
+                certificate: accepted.certificate.map(CertificateName::new),
                 protocol: accepted.protocol,
             });
         }

@@ -13,7 +13,8 @@ use axum::{
     routing::any,
 };
 use livetrail_engine::{
-    Attempt, ClientAddress, Credentials, Denied, Engine, Playback, Reason, Role, StreamKey,
+    Attempt, CertificateName, ClientAddress, Credentials, Denied, Engine, Playback, Reason, Role,
+    StreamKey,
 };
 use livetrail_gateway::query_credentials;
 
@@ -232,11 +233,13 @@ fn client(request: &Parts) -> Option<ClientAddress> {
     })
 }
 
-/// The token, and what else the queries have: that of the request, and one in its path.
+/// The token, what else the queries have (that of the request, and one in its path), and the
+/// name in the client's certificate.
 fn credentials(token: Option<&str>, named: &Named, request: &Parts) -> Credentials {
     let queries = [request.uri.query(), named.query.as_deref()];
     let queries: Vec<_> = queries.into_iter().flatten().collect();
-    query_credentials(token, &queries)
+    let certificate = request.extensions.get::<CertificateName>().cloned();
+    query_credentials(token, &queries).certificate(certificate)
 }
 
 fn attempt(key: StreamKey, credentials: Credentials, request: &Parts) -> Attempt {

@@ -14,8 +14,8 @@ use std::{
 use bytes::Bytes;
 use livetrail_egress::Unsent as _;
 use livetrail_engine::{
-    Attempt, ClientAddress, Denied, Engine, Playback, Publication, Reason, Role, SessionId,
-    StreamKey, log,
+    Attempt, CertificateName, ClientAddress, Denied, Engine, Playback, Publication, Reason, Role,
+    SessionId, StreamKey, log,
 };
 use livetrail_gateway::{
     Closed, ConnectedViewer, Incoming, LeftViewer, Opened, Slot, Transport, ViewerEnd, Viewers,
@@ -72,6 +72,7 @@ pub(crate) async fn serve(incoming: Incoming, host: Host, seed: u64) -> Closed {
     let Incoming {
         mut stream,
         client,
+        certificate,
         is_proxys_own,
         accepted,
         opened,
@@ -99,6 +100,7 @@ pub(crate) async fn serve(incoming: Incoming, host: Host, seed: u64) -> Closed {
         stream,
         peer: client.peer,
         client,
+        certificate,
         host,
         stop: Box::pin(stop.wait()),
         next: None,
@@ -129,6 +131,8 @@ struct Connection {
     /// The client's address, for the log.
     peer: SocketAddr,
     client: ClientAddress,
+    /// The name in the client's certificate.
+    certificate: Option<CertificateName>,
     host: Host,
     protocol: ServerSession,
     /// Pending output. Unused while a player is with the egress, which then does all writing.
@@ -418,9 +422,10 @@ impl Connection {
         let stream = if is_cut { "" } else { &request.stream };
         let app = &request.app;
         let with_key = |key| {
+            let credentials = request.credentials.clone();
             let attempt = Attempt::new(key, PROTOCOL)
                 .client(self.client)
-                .credentials(request.credentials.clone());
+                .credentials(credentials.certificate(self.certificate.clone()));
             let attempt = match &request.user_agent {
                 Some(user_agent) => attempt.user_agent(user_agent),
                 None => attempt,

@@ -8,7 +8,7 @@ use rustls::pki_types::CertificateDer;
 const MAX_NAME_BYTES: usize = 255;
 
 /// Who a client is, by its verified certificate: the first URI of its alternative names (such as
-/// `spiffe://example.org/encoder/7`), otherwise the first DNS name.
+/// `spiffe://example.org/encoder/7`), otherwise the first DNS name, in lower case.
 ///
 /// The common name is not used: authorities need not check it.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -22,9 +22,11 @@ impl PeerName {
         let is_usable = |name: &&str| {
             name.len() <= MAX_NAME_BYTES && name.bytes().all(|byte| byte.is_ascii_graphic())
         };
-        let uri = parsed.valid_uri_names().find(is_usable);
-        let name = uri.or_else(|| parsed.valid_dns_names().find(is_usable))?;
-        Some(Self(name.into()))
+        if let Some(uri) = parsed.valid_uri_names().find(is_usable) {
+            return Some(Self(uri.into()));
+        }
+        let name = parsed.valid_dns_names().find(is_usable)?;
+        Some(Self(name.to_ascii_lowercase().into()))
     }
 
     /// The name.

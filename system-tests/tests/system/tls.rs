@@ -15,6 +15,16 @@ use system_tests::{
 
 const ENDS: Duration = Duration::from_secs(30);
 
+/// Variables with the sizes of the long forms, which `cargo xtask flood` sets.
+const LONG_SWAPS: &str = "LIVETRAIL_TLS_SWAPS";
+const LONG_HALF_OPEN: &str = "LIVETRAIL_TLS_HALF_OPEN";
+
+/// The size of the long form, or of the short one.
+fn at_length(variable: &str, short: u64) -> u64 {
+    let long = std::env::var(variable).ok();
+    long.map_or(short, |text| text.parse().expect("a number"))
+}
+
 /// A server with RTMPS and HTTPS, and its authority.
 struct Site {
     authority: Authority,
@@ -203,7 +213,8 @@ fn certificates_are_exchanged_under_joins_and_an_invalid_pair_changes_nothing() 
         Arc::new(AtomicBool::new(false)),
         Arc::new(AtomicU64::new(0)),
     );
-    let joins: Vec<_> = (0..2)
+    let threads = if at_length(LONG_SWAPS, 20) > 20 { 8 } else { 2 };
+    let joins: Vec<_> = (0..threads)
         .map(|_| {
             let (stop, joined, client) = (stop.clone(), joined.clone(), client.clone());
             std::thread::spawn(move || {
@@ -214,10 +225,17 @@ fn certificates_are_exchanged_under_joins_and_an_invalid_pair_changes_nothing() 
             })
         })
         .collect();
-    for swap in 1..=20 {
-        authority.sign("server", &[rtmps, https], 2100 + swap);
+    let swaps = at_length(LONG_SWAPS, 20);
+    let joins_per_swap = if swaps > 20 { 50 } else { 3 };
+    let watch = clock::Stopwatch::start();
+    for swap in 1..=swaps {
+        authority.sign(
+            "server",
+            &[rtmps, https],
+            2100 + i32::try_from(swap).expect("a year"),
+        );
         server.signal(Signal::HUP);
-        let target = joined.load(Ordering::Relaxed) + 3;
+        let target = joined.load(Ordering::Relaxed) + joins_per_swap;
         clock::wait_until("further joins", ENDS, || {
             joined.load(Ordering::Relaxed) >= target
         });
@@ -226,6 +244,11 @@ fn certificates_are_exchanged_under_joins_and_an_invalid_pair_changes_nothing() 
     for thread in joins {
         thread.join().expect("no join failed");
     }
+    let (count, seconds) = (
+        joined.load(Ordering::Relaxed),
+        watch.elapsed().as_secs_f64(),
+    );
+    eprintln!("{swaps} certificates exchanged under {count} joins in {seconds:.1} s");
 
     // The certificate of another key, an expired one, and half a file. The last valid one stays.
     let degraded = |server: &Server| {
@@ -272,13 +295,19 @@ fn certificates_are_exchanged_under_joins_and_an_invalid_pair_changes_nothing() 
 
 #[test]
 fn handshakes_that_never_end_are_bounded_and_harm_nobody() {
+    let count = at_length(LONG_HALF_OPEN, 1_000);
+    // The long form takes longer than a handshake may take in the short one.
+    let timeout = if count > 1_000 { 60 } else { 3 };
     let config = Config::new()
         .rtmp("max_connections_per_ip = 0")
-        .lines("[tls]\nhandshake_timeout = \"3s\"");
+        .rtmp(&format!("max_connections = {}", count + 100))
+        .http("max_connections = 50")
+        .lines(&format!("[tls]\nhandshake_timeout = \"{timeout}s\""));
+    // The server keeps as many files for its listener without TLS.
+    resources::allow_open_files(count * 2 + 1_600);
     let mut site = Site::start(config);
-    resources::allow_open_files(4_000);
     let before = resources::resident_kib(site.server.pid());
-    let half_open: Vec<_> = (0..2_000)
+    let half_open: Vec<_> = (0..count)
         .map(|n| {
             let mut socket = TcpStream::connect(site.rtmps).expect("a connection");
             // Some say nothing, others begin a message and do not go on.
@@ -301,7 +330,8 @@ fn handshakes_that_never_end_are_bounded_and_harm_nobody() {
     ]);
     run("livetrail publish", &command, ENDS).success();
     let grown = resources::resident_kib(site.server.pid()).saturating_sub(before);
-    assert!(grown < 64 << 10, "{grown} KiB for 2,000 handshakes");
+    eprintln!("{grown} KiB for {count} handshakes");
+    assert!(grown < count * 32, "{grown} KiB for {count} handshakes");
     // The server closes each when its time is over.
     for mut socket in half_open {
         socket.set_read_timeout(Some(ENDS)).expect("a timeout");
@@ -315,4 +345,121 @@ fn handshakes_that_never_end_are_bounded_and_harm_nobody() {
     site.server
         .stop()
         .assert_sessions(&[Story::new("rtmp", "live/cam").published("client_closed")]);
+}
+
+#[test]
+fn clients_show_certificates_to_publish_to_play_and_to_use_the_api_on_record() {
+    let (authority, other) = (Authority::new(), Authority::new());
+    let (rtmps, https) = (free_address(), free_address());
+    authority.sign("server", &[rtmps, https], 2100);
+    let encoder = "spiffe://example.org/encoder/7";
+    let operator = "spiffe://example.org/ops/bob";
+    for (file, name) in [
+        ("encoder", encoder),
+        ("wall", "Wall.example.org"),
+        ("operator", operator),
+    ] {
+        authority.sign_client(file, name);
+    }
+    other.sign_client("encoder", encoder);
+    let config = Config::new()
+        .auth("play = \"keys\"")
+        .rtmp(&format!("tls_listen = \"{rtmps}\""))
+        .rtmp("client_certificates = \"require\"")
+        .http(&format!("tls_listen = \"{https}\""))
+        .http("client_certificates = \"request\"")
+        .lines(&format!("[tls]\nclient_ca = {:?}", authority.ca()))
+        .lines(&authority.lines("server"))
+        .lines("[[auth.certificate]]\nname = \"spiffe://example.org/encoder/*\"")
+        .lines("applications = [\"live\"]\ngrant = \"publish\"")
+        .lines("[[auth.certificate]]\nname = \"wall.example.org\"\ngrant = \"play\"")
+        .lines("[[api.certificate]]\nname = \"spiffe://example.org/ops/*\"")
+        .lines("role = \"operator\"");
+    let mut server = Server::start(config);
+    let url = format!("rtmps://{rtmps}/live/cam");
+
+    // ffmpeg publishes with its certificate. Without one, and with one of another authority, the
+    // handshake fails.
+    let mut ffmpeg = tool::ffmpeg();
+    ffmpeg.args(["-stream_loop", "-1", "-re", "-i"]);
+    ffmpeg.arg(clip::small());
+    ffmpeg.args(["-map", "0", "-c", "copy", "-t", "60", "-f", "flv"]);
+    ffmpeg.arg("-cert_file").arg(authority.path("encoder.pem"));
+    ffmpeg.arg("-key_file").arg(authority.path("encoder.key"));
+    let publisher = Process::spawn("ffmpeg that publishes", ffmpeg.arg(&url));
+    server.await_records("publish_started", 1);
+    let publish = |pair: Option<&Authority>| {
+        let clip = clip::short().to_str().expect("a path");
+        let mut command = tool::livetrail(&["publish", clip, &format!("{url}2"), "--fast"]);
+        command.arg("--ca").arg(authority.ca());
+        if let Some(of) = pair {
+            command.arg("--cert").arg(of.path("encoder.pem"));
+            command.arg("--cert-key").arg(of.path("encoder.key"));
+        }
+        run("livetrail publish", &command, ENDS)
+    };
+    publish(Some(&authority)).success();
+    publish(None).failure();
+    publish(Some(&other)).failure();
+
+    // curl plays with the certificate of a player, and uses the API with that of an operator.
+    let curl = |pair: Option<&str>, path: &str, more: &[&str]| {
+        let mut curl = tool::tool("curl", "curl");
+        curl.args(["--silent", "--max-time", "20"]);
+        curl.args(["--write-out", "\n%{http_code}", "--cacert"])
+            .arg(authority.ca());
+        if let Some(pair) = pair {
+            curl.arg("--cert")
+                .arg(authority.path(&format!("{pair}.pem")));
+            curl.arg("--key")
+                .arg(authority.path(&format!("{pair}.key")));
+        }
+        curl.args(more).arg(format!("https://{https}{path}"));
+        curl
+    };
+    let answer = |pair: Option<&str>, path: &str, more: &[&str]| {
+        run("curl", &curl(pair, path, more), ENDS).stdout
+    };
+    let kept = server.file("wall.flv");
+    let kept = ["--output", kept.to_str().expect("a path")];
+    let wall = Process::spawn("curl", &curl(Some("wall"), "/live/cam.flv", &kept));
+    server.await_records("play_started", 1);
+    for path in ["/live/cam.flv", "/api/v1/sessions"] {
+        assert!(answer(None, path, &[]).ends_with("401"), "{path}");
+        assert!(
+            answer(Some("encoder"), path, &[]).ends_with("401"),
+            "{path}"
+        );
+    }
+    let sessions = answer(Some("operator"), "/api/v1/sessions?role=publish", &[]);
+    assert!(
+        sessions.contains(encoder) && sessions.ends_with("200"),
+        "{sessions}"
+    );
+    let json = sessions.lines().next().expect("a body");
+    let json: serde_json::Value = serde_json::from_str(json).expect("JSON");
+    let id = json["sessions"][0]["session"].as_str().expect("a session");
+    let path = format!("/api/v1/sessions/{id}");
+    let kicked = answer(Some("operator"), &path, &["-X", "DELETE"]);
+    assert!(kicked.ends_with("204"), "{kicked}");
+    publisher.wait(ENDS);
+    let played = wall.wait(ENDS);
+    assert!(played.stdout.ends_with("200"), "{}", played.output());
+
+    let trail = server.stop();
+    trail.assert_sessions(&[
+        Story::new("rtmp", "live/cam")
+            .by(encoder)
+            .published("kicked"),
+        Story::new("rtmp", "live/cam2")
+            .by(encoder)
+            .published("client_closed"),
+        Story::new("http-flv", "live/cam")
+            .by("wall.example.org")
+            .played("stream_ended"),
+        Story::new("http-flv", "live/cam").then_because("play_denied", "unauthorized"),
+        Story::new("http-flv", "live/cam").then_because("play_denied", "unauthorized"),
+    ]);
+    let kick = trail.of("admin_session_kicked").next().expect("a record");
+    assert_eq!(kick.by.as_deref(), Some(operator));
 }

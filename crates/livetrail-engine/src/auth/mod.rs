@@ -1,5 +1,6 @@
 //! Authenticators decide who may publish and play.
 
+mod certificates;
 mod ip;
 #[cfg(feature = "tokens")]
 mod jwt;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+pub use certificates::{CertificateNames, CertificatePattern, CertificateRule, NoSuchName};
 pub use ip::IpRules;
 #[cfg(feature = "tokens")]
 pub use jwt::{NumericDate, UntrustedToken};
@@ -118,7 +120,8 @@ impl Grant {
     }
 }
 
-/// Admits everyone for the granted roles; abstains otherwise. It goes last in a chain.
+/// Admits everyone for the granted roles; abstains otherwise. It goes last in a chain. A client
+/// with a verified certificate has its name as principal.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct AllowAll(
     /// The roles that are allowed to everyone.
@@ -126,23 +129,23 @@ pub struct AllowAll(
 );
 
 impl AllowAll {
-    fn judge(self, role: Role) -> Verdict {
-        if self.0.covers(role) {
-            Verdict::Allow(Admission::anyone())
-        } else {
-            Verdict::Abstain
+    fn judge(self, role: Role, attempt: &Attempt) -> Verdict {
+        if !self.0.covers(role) {
+            return Verdict::Abstain;
         }
+        let certificate = attempt.credentials.certificate.clone();
+        Verdict::Allow(certificate.map_or_else(Admission::anyone, Admission::of))
     }
 }
 
 #[async_trait]
 impl Authenticator for AllowAll {
-    async fn authenticate(&self, role: Role, _attempt: &Attempt) -> Verdict {
-        self.judge(role)
+    async fn authenticate(&self, role: Role, attempt: &Attempt) -> Verdict {
+        self.judge(role, attempt)
     }
 
-    fn judge_locally(&self, role: Role, _attempt: &Attempt) -> Option<Verdict> {
-        Some(self.judge(role))
+    fn judge_locally(&self, role: Role, attempt: &Attempt) -> Option<Verdict> {
+        Some(self.judge(role, attempt))
     }
 }
 

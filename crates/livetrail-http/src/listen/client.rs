@@ -7,7 +7,7 @@ use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, header},
     response::{IntoResponse as _, Response},
 };
-use livetrail_engine::{ClientAddress, PeerSource, Reason};
+use livetrail_engine::{CertificateName, ClientAddress, PeerSource, Reason};
 use livetrail_gateway::{AddressRules, AddressTurn, OverLimit};
 
 use crate::{
@@ -72,7 +72,8 @@ pub(super) fn client_of(
 }
 
 /// Sets the client of a request. Counts the request for its address if a proxy named it, or if its
-/// connection may carry several at once.
+/// connection may carry several at once. A request whose client a proxy named has no
+/// [`CertificateName`].
 pub(super) async fn of_request<B>(
     request: &mut Request<B>,
     peer: &ClientAddress,
@@ -93,6 +94,10 @@ pub(super) async fn of_request<B>(
     };
     let turn = turn.map_err(|OverLimit| Refused::OverLimit)?;
     let extensions = request.extensions_mut();
+    if client.source == PeerSource::Forwarded {
+        // The certificate is the proxy's.
+        extensions.remove::<CertificateName>();
+    }
     extensions.insert(ConnectInfo(client.peer));
     extensions.insert(client);
     Ok(turn)

@@ -16,7 +16,7 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
-use livetrail_engine::{ClientAddress, Reason, SessionId, log};
+use livetrail_engine::{CertificateName, ClientAddress, Reason, SessionId, log};
 use livetrail_gateway::{AddressRules, AddressTurn, Closed, Incoming, Opened, Reserved, Slot};
 
 #[cfg(feature = "tls")]
@@ -68,6 +68,7 @@ pub(super) async fn serve(shared: Arc<Shared>, incoming: Incoming) -> Closed {
     let Incoming {
         stream,
         client,
+        certificate,
         is_proxys_own,
         rules,
         opened,
@@ -78,14 +79,14 @@ pub(super) async fn serve(shared: Arc<Shared>, incoming: Incoming) -> Closed {
     } = incoming;
     #[cfg(feature = "tls")]
     if protocol.as_deref() == Some(HTTP_2.as_bytes()) {
-        let requests = Requests::new(&shared, client, is_proxys_own, rules);
+        let requests = Requests::new(&shared, (client, certificate), is_proxys_own, rules);
         return http2::serve(&shared.config, requests, stream, opened, stop).await;
     }
     let peer = client.peer;
     let mut counted = Counted::new(opened);
     let config = &shared.config;
     let link = Link::new(counted.reserved().is_some(), stop.clone());
-    let requests = Requests::new(&shared, client, is_proxys_own, rules);
+    let requests = Requests::new(&shared, (client, certificate), is_proxys_own, rules);
     let of_connection = {
         let (link, reserved) = (link.clone(), counted.reserved());
         hyper::service::service_fn(move |request: Request<body::Incoming>| {
@@ -181,6 +182,7 @@ pub(super) async fn serve(shared: Arc<Shared>, incoming: Incoming) -> Closed {
 pub(super) struct Requests {
     service: TowerToHyperService<Router>,
     pub(super) client: ClientAddress,
+    certificate: Option<CertificateName>,
     is_proxys_own: bool,
     rules: AddressRules,
 }
@@ -188,13 +190,14 @@ pub(super) struct Requests {
 impl Requests {
     fn new(
         shared: &Shared,
-        client: ClientAddress,
+        (client, certificate): (ClientAddress, Option<CertificateName>),
         is_proxys_own: bool,
         rules: AddressRules,
     ) -> Self {
         Self {
             service: TowerToHyperService::new(shared.service.clone()),
             client,
+            certificate,
             is_proxys_own,
             rules,
         }
@@ -211,6 +214,9 @@ impl Requests {
         request.extensions_mut().insert(link);
         if self.is_proxys_own {
             request.extensions_mut().insert(ProxysOwn);
+        }
+        if let Some(certificate) = &self.certificate {
+            request.extensions_mut().insert(certificate.clone());
         }
         if let Err(problem) = host::of_request(&mut request) {
             return (Ok(problem.into_response()), None);

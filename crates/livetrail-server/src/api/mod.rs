@@ -108,7 +108,7 @@ impl ApiState {
                 requests: Requests::default(),
                 engine,
                 pipeline,
-                tokens: Arc::new(ApiTokens::new(&config.api.token)),
+                tokens: Arc::new(ApiTokens::new(&config.api)),
                 outcomes,
                 admissions,
                 trail,

@@ -10,7 +10,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use livetrail_audit::{AuditRecord, Reason};
-use livetrail_engine::{AppName, ClientAddress, Engine, PeerSource, log};
+use livetrail_engine::{AppName, CertificateName, ClientAddress, Engine, PeerSource, log};
 use subtle::ConstantTimeEq;
 
 use super::{
@@ -18,19 +18,41 @@ use super::{
     access::{self, Access},
 };
 use crate::{
-    config::{ApiRole, ApiRoles, ApiToken, SecretText},
+    config::{Api, ApiCertificate, ApiRole, ApiRoles, ApiToken, SecretText},
     operator::{Caller, api_denied},
 };
 
-/// The tokens in force.
+/// The tokens and the rules for certificates in force.
 pub(crate) struct ApiTokens {
-    all: ArcSwap<Vec<ApiToken>>,
+    all: ArcSwap<Callers>,
+}
+
+/// Who may use the API.
+struct Callers {
+    tokens: Vec<ApiToken>,
+    certificates: Vec<ApiCertificate>,
+}
+
+impl Callers {
+    fn of(api: &Api) -> Self {
+        Self {
+            tokens: api.token.clone(),
+            certificates: api.certificate.clone(),
+        }
+    }
+}
+
+/// Who sent a request, as far as its connection says so.
+#[derive(Debug, Clone, Default)]
+struct Peer {
+    client: Option<ClientAddress>,
+    certificate: Option<CertificateName>,
 }
 
 /// The caller of the API.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Operator {
-    /// The name of its token, or `None` if no token is needed.
+    /// The name of its token, or in its certificate. `None` if neither is needed.
     pub(super) name: Option<String>,
     roles: ApiRoles,
     /// The one application that it may see.
@@ -50,6 +72,14 @@ impl Operator {
             name: Some(token.name.clone()),
             roles: token.roles(),
             application: token.application.clone(),
+        }
+    }
+
+    fn with_certificate(name: &CertificateName, rule: &ApiCertificate) -> Self {
+        Self {
+            name: Some(name.as_str().to_owned()),
+            roles: rule.role,
+            application: rule.application.clone(),
         }
     }
 
@@ -77,39 +107,44 @@ impl Operator {
 }
 
 impl ApiTokens {
-    pub(crate) fn new(tokens: &[ApiToken]) -> Self {
+    pub(crate) fn new(api: &Api) -> Self {
         Self {
-            all: ArcSwap::from_pointee(tokens.to_vec()),
+            all: ArcSwap::from_pointee(Callers::of(api)),
         }
     }
 
-    /// Replaces the tokens in force.
+    /// Replaces the tokens and the rules in force.
     ///
-    /// A server that listens on a reachable address was started with a token. The check of the
+    /// A server that listens on a reachable address was started with one of them. The check of the
     /// configuration ensures that it keeps one.
-    pub(crate) fn exchange(&self, tokens: &[ApiToken]) {
-        self.all.store(Arc::new(tokens.to_vec()));
+    pub(crate) fn exchange(&self, api: &Api) {
+        self.all.store(Arc::new(Callers::of(api)));
     }
 
-    pub(super) fn judge(
-        &self,
-        headers: &HeaderMap,
-        client: Option<&ClientAddress>,
-    ) -> Result<Operator, ApiError> {
+    /// A token that is shown decides, also against a certificate.
+    fn judge(&self, headers: &HeaderMap, peer: &Peer) -> Result<Operator, ApiError> {
         let all = self.all.load();
-        if all.is_empty() {
+        if all.tokens.is_empty() && all.certificates.is_empty() {
             // A caller that comes through a proxy is not local, wherever the proxy is.
-            let is_proxied = client.is_some_and(|client| client.source != PeerSource::Socket);
+            let is_proxied = peer
+                .client
+                .is_some_and(|client| client.source != PeerSource::Socket);
             return if host_is_local(headers) && !is_proxied {
                 Ok(Operator::NO_TOKEN_NEEDED)
             } else {
                 Err(ApiError::HostNotLocal)
             };
         }
-        let shown = bearer(headers).ok_or(ApiError::TokenMissing)?;
+        let Some(shown) = bearer(headers) else {
+            let name = peer.certificate.as_ref().ok_or(ApiError::TokenMissing)?;
+            let mut rules = all.certificates.iter();
+            let rule = rules.find(|rule| rule.name.covers(name.as_str()));
+            let operator = rule.map(|rule| Operator::with_certificate(name, rule));
+            return operator.ok_or(ApiError::TokenMissing);
+        };
         // Every token is compared, each one in constant time.
         let mut found = None;
-        for token in all.iter() {
+        for token in &all.tokens {
             let secret = token.secret.as_ref().map_or("", SecretText::expose);
             if bool::from(secret.as_bytes().ct_eq(shown.as_bytes())) && !secret.is_empty() {
                 found = Some(Operator::of(token));
@@ -135,7 +170,11 @@ pub(super) async fn guard(
         return Ok(no_such_method(path));
     }
     let client = request.extensions().get::<ClientAddress>().copied();
-    let operator = admit(&state, request.method(), request.headers(), client).await?;
+    let peer = Peer {
+        client,
+        certificate: request.extensions().get::<CertificateName>().cloned(),
+    };
+    let operator = admit(&state, request.method(), request.headers(), peer).await?;
     let Some(Access::Roles(roles)) = access else {
         return Ok(no_such_method(path));
     };
@@ -169,12 +208,13 @@ async fn admit(
     state: &ApiState,
     method: &Method,
     headers: &HeaderMap,
-    client: Option<ClientAddress>,
+    peer: Peer,
 ) -> Result<Operator, ApiError> {
+    let client = peer.client;
     let judged = if !method.is_safe() && is_of_another_origin(headers) {
         Err(ApiError::ForeignOrigin)
     } else {
-        state.inner.tokens.judge(headers, client.as_ref())
+        state.inner.tokens.judge(headers, &peer)
     };
     if judged.is_ok() {
         return judged;
@@ -294,7 +334,7 @@ mod tests {
 
     #[test]
     fn without_tokens_only_local_names_are_answered() {
-        let tokens = ApiTokens::new(&[]);
+        let tokens = ApiTokens::new(&Api::default());
         for host in [
             "localhost",
             "LOCALHOST:8080",
@@ -302,7 +342,7 @@ mod tests {
             "[::1]:8080",
             "10.0.0.1",
         ] {
-            let judged = tokens.judge(&headers(header::HOST, host), None);
+            let judged = tokens.judge(&headers(header::HOST, host), &Peer::default());
             assert_eq!(judged, Ok(Operator::NO_TOKEN_NEEDED), "{host}");
         }
         for host in [
@@ -320,22 +360,32 @@ mod tests {
             "[::1",
             "::1",
         ] {
-            let judged = tokens.judge(&headers(header::HOST, host), None);
+            let judged = tokens.judge(&headers(header::HOST, host), &Peer::default());
             assert_eq!(judged, Err(ApiError::HostNotLocal), "{host}");
         }
     }
 
     #[test]
     fn without_tokens_nobody_who_came_through_a_proxy_is_local() {
-        let tokens = ApiTokens::new(&[]);
+        let tokens = ApiTokens::new(&Api::default());
         let headers = headers(header::HOST, "localhost:8080");
         let local = "127.0.0.1:5000".parse().unwrap();
         let own = ClientAddress::of_socket(local);
-        assert!(tokens.judge(&headers, Some(&own)).is_ok());
+        let judge = |client| {
+            let client = Some(client);
+            let certificate = None;
+            tokens.judge(
+                &headers,
+                &Peer {
+                    client,
+                    certificate,
+                },
+            )
+        };
+        assert!(judge(own).is_ok());
         for source in [PeerSource::ProxyV2, PeerSource::Forwarded] {
             let proxied = ClientAddress::of_proxy(local, local.ip(), source);
-            let judged = tokens.judge(&headers, Some(&proxied));
-            assert_eq!(judged, Err(ApiError::HostNotLocal));
+            assert_eq!(judge(proxied), Err(ApiError::HostNotLocal));
         }
     }
 
@@ -378,8 +428,12 @@ mod tests {
             role: None,
             application: None,
         };
-        let tokens = ApiTokens::new(&[named("a", "one"), named("b", "two")]);
-        let judge = |value: &str| tokens.judge(&headers(header::AUTHORIZATION, value), None);
+        let tokens = ApiTokens::new(&Api {
+            token: vec![named("a", "one"), named("b", "two")],
+            ..Api::default()
+        });
+        let nobody = Peer::default();
+        let judge = |value: &str| tokens.judge(&headers(header::AUTHORIZATION, value), &nobody);
         let name = |value: &str| judge(value).map(|operator| operator.name);
         assert_eq!(name("Bearer two"), Ok(Some("b".to_owned())));
         assert_eq!(name("bearer one"), Ok(Some("a".to_owned())));
@@ -387,8 +441,50 @@ mod tests {
         assert_eq!(judge("Bearer "), Err(ApiError::TokenWrong));
         assert_eq!(judge("Basic two"), Err(ApiError::TokenMissing));
         assert_eq!(
-            tokens.judge(&HeaderMap::new(), None),
+            tokens.judge(&HeaderMap::new(), &nobody),
             Err(ApiError::TokenMissing)
         );
+    }
+    #[test]
+    fn a_certificate_names_its_operator_unless_a_token_is_shown() {
+        let api: Api = toml::from_str(
+            "[[token]]\nname = \"a\"\nsecret = \"one\"\nrole = \"viewer\"\n\
+             [[certificate]]\nname = \"spiffe://example.org/ops/*\"\nrole = [\"operator\", \"auditor\"]\n",
+        )
+        .unwrap();
+        let tokens = ApiTokens::new(&api);
+        let judge = |headers: &HeaderMap, name: &str| {
+            let certificate = Some(CertificateName::new(name));
+            let client = None;
+            tokens.judge(
+                headers,
+                &Peer {
+                    client,
+                    certificate,
+                },
+            )
+        };
+        let none = HeaderMap::new();
+        let bob = judge(&none, "spiffe://example.org/ops/bob").unwrap();
+        assert_eq!(bob.name.as_deref(), Some("spiffe://example.org/ops/bob"));
+        let both = ApiRoles::of(&[ApiRole::Operator, ApiRole::Auditor]);
+        assert_eq!(bob.roles, both);
+        let stranger = judge(&none, "spiffe://example.org/encoder/7");
+        assert_eq!(stranger, Err(ApiError::TokenMissing));
+        for (token, expected) in [
+            ("Bearer one", Ok(Some("a".to_owned()))),
+            ("Bearer wrong", Err(ApiError::TokenWrong)),
+        ] {
+            let headers = headers(header::AUTHORIZATION, token);
+            let judged = judge(&headers, "spiffe://example.org/ops/bob");
+            assert_eq!(judged.map(|operator| operator.name), expected);
+        }
+        // Rules for certificates alone guard the API, too.
+        let certificates_alone = ApiTokens::new(&Api {
+            token: Vec::new(),
+            ..api
+        });
+        let judged = certificates_alone.judge(&none, &Peer::default());
+        assert_eq!(judged, Err(ApiError::TokenMissing));
     }
 }

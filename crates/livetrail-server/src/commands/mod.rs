@@ -38,14 +38,36 @@ pub(crate) struct ClientTrust {
     /// system.
     #[arg(long, value_name = "FILE.pem", env = "LIVETRAIL_CA")]
     pub(crate) ca: Option<PathBuf>,
+    /// For servers that ask for it: show this certificate, with those of its issuers (PEM).
+    #[arg(
+        long,
+        value_name = "FILE.pem",
+        env = "LIVETRAIL_CERT",
+        requires = "cert_key"
+    )]
+    pub(crate) cert: Option<PathBuf>,
+    /// The private key of that certificate (PEM).
+    #[arg(
+        long,
+        value_name = "FILE.pem",
+        env = "LIVETRAIL_CERT_KEY",
+        requires = "cert"
+    )]
+    pub(crate) cert_key: Option<PathBuf>,
 }
 
 impl ClientTrust {
     /// The TLS of a client, if its address needs it.
     pub(crate) fn tls(&self, is_needed: bool) -> Result<Option<ClientTls>, Failure> {
+        if !is_needed {
+            return Ok(None);
+        }
         let ca = self.ca.as_deref();
-        let tls = is_needed.then(|| ClientTls::new(ca, &[])).transpose();
-        tls.map_err(Failure::unusable)
+        let tls = match (&self.cert, &self.cert_key) {
+            (Some(chain), Some(key)) => ClientTls::with_certificate(ca, (chain, key), &[]),
+            _ => ClientTls::new(ca, &[]),
+        };
+        tls.map(Some).map_err(Failure::unusable)
     }
 }
 

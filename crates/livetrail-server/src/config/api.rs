@@ -3,13 +3,14 @@
 use std::{fmt, net::SocketAddr, path::PathBuf};
 
 use ipnet::IpNet;
-use livetrail_engine::AppName;
+use livetrail_engine::{AppName, CertificatePattern};
 use livetrail_settings::{Bounds, SecretText};
 use serde::{Deserialize, Deserializer};
 
 use super::{
     address, proxies,
     section::{Section, Wrong, check_names, check_secret},
+    tls::ClientCertificates,
     types,
 };
 
@@ -23,9 +24,18 @@ pub(crate) struct Api {
     pub(crate) trusted_proxies: Vec<IpNet>,
     pub(crate) require_proxy: bool,
     pub(crate) tls: bool,
+    pub(crate) client_certificates: ClientCertificates,
     /// The number of tokens that must agree with a request to erase, including the one that asks.
     pub(crate) erasure_approvals: usize,
     pub(crate) token: Vec<ApiToken>,
+    pub(crate) certificate: Vec<ApiCertificate>,
+}
+
+impl Api {
+    /// Whether a caller needs a token or a certificate.
+    pub(crate) fn is_guarded(&self) -> bool {
+        !(self.token.is_empty() && self.certificate.is_empty())
+    }
 }
 
 impl Default for Api {
@@ -35,8 +45,10 @@ impl Default for Api {
             trusted_proxies: Vec::new(),
             require_proxy: false,
             tls: false,
+            client_certificates: ClientCertificates::Off,
             erasure_approvals: 1,
             token: Vec::new(),
+            certificate: Vec::new(),
         }
     }
 }
@@ -46,6 +58,7 @@ impl Section for Api {
         proxies::bounds(list, &self.trusted_proxies);
         let compared = ": each is compared with every attempt";
         list.number("token", self.token.len(), 0, 1_000, compared);
+        list.number("certificate", self.certificate.len(), 0, 1_000, compared);
         list.number("erasure_approvals", self.erasure_approvals, 1, 8, "");
     }
 
@@ -59,14 +72,23 @@ impl Section for Api {
         let names = self.token.iter().enumerate();
         check_names(names.map(|(i, token)| (format!("token[{i}].name"), &token.name)))?;
         let is_eraser = |token: &&ApiToken| token.roles().has(ApiRole::Eraser);
-        let erasers = self.token.iter().filter(is_eraser).count();
+        let tokens = self.token.iter().filter(is_eraser).count();
+        let mut erasers = tokens;
+        for rule in &self.certificate {
+            if rule.role.has(ApiRole::Eraser) {
+                // A beginning of names stands for as many as are needed.
+                let count = if rule.name.is_open() { usize::MAX } else { 1 };
+                erasers = erasers.saturating_add(count);
+            }
+        }
         let needed = self.erasure_approvals;
         if needed > 1 && erasers < needed {
             let problem = format!(
-                "{needed} tokens with the role \"eraser\" must agree, and there are {erasers}"
+                "{needed} tokens or certificates with the role \"eraser\" must agree, and there are {erasers}"
             );
             return Err(Wrong::new("erasure_approvals", problem));
         }
+        self.check_certificates()?;
         for (i, token) in self.token.iter().enumerate() {
             let at = format!("token[{i}]");
             check_secret(token.secret.as_ref()).map_err(|wrong| wrong.within(&at))?;
@@ -90,6 +112,47 @@ impl Section for Api {
         }
         Ok(())
     }
+}
+
+impl Api {
+    /// A certificate must not have the name of a token, and a regulator needs an application.
+    fn check_certificates(&self) -> Result<(), Wrong> {
+        for (i, rule) in self.certificate.iter().enumerate() {
+            let at = format!("certificate[{i}]");
+            let before = self.certificate.iter().take(i);
+            if before.into_iter().any(|before| before.name == rule.name) {
+                return Err(Wrong::new(format!("{at}.name"), "is given twice"));
+            }
+            let mut tokens = self.token.iter();
+            if tokens.any(|token| rule.name.as_str() == token.name) {
+                let problem = "is the name of a token: the record could not say which it was";
+                return Err(Wrong::new(format!("{at}.name"), problem));
+            }
+            let is_regulator = rule.role == ApiRoles::of(&[ApiRole::Regulator]);
+            if is_regulator != rule.application.is_some() {
+                let problem = if is_regulator {
+                    "a regulator sees one application: `application` says which"
+                } else {
+                    "only a certificate whose one role is \"regulator\" has an application"
+                };
+                return Err(Wrong::new(format!("{at}.application"), problem));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Clients with these names in their certificates may use the API. Records have the name.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ApiCertificate {
+    #[serde(with = "types::certificate_pattern")]
+    pub(crate) name: CertificatePattern,
+    #[serde(deserialize_with = "some_roles")]
+    pub(crate) role: ApiRoles,
+    /// The application that a regulator may see.
+    #[serde(default, with = "types::optional_app_name")]
+    pub(crate) application: Option<AppName>,
 }
 
 /// A token of the API. Records have its name instead of its secret.
@@ -200,8 +263,13 @@ impl fmt::Debug for ApiRoles {
     }
 }
 
-/// A role, or a list of roles.
+/// The optional roles of a token.
 fn roles<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ApiRoles>, D::Error> {
+    some_roles(deserializer).map(Some)
+}
+
+/// A role, or a list of roles.
+fn some_roles<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ApiRoles, D::Error> {
     struct Roles;
 
     impl<'de> serde::de::Visitor<'de> for Roles {
@@ -234,7 +302,7 @@ fn roles<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ApiRoles>,
         }
     }
 
-    deserializer.deserialize_any(Roles).map(Some)
+    deserializer.deserialize_any(Roles)
 }
 
 /// The tokens without a role, in words. The token of the variable has no place for one.

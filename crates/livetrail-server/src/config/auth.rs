@@ -2,8 +2,9 @@
 
 use ipnet::IpNet;
 use livetrail_engine::{
-    AllowAll, AppName, Authenticator, Chain, Grant, IpRules, Role, SignedTokens, StaticKey,
-    StaticKeys, StreamId, StreamKey, SystemClock,
+    AllowAll, AppName, AppPattern, Authenticator, CertificateNames, CertificatePattern,
+    CertificateRule, Chain, Grant, IpRules, Role, SignedTokens, StaticKey, StaticKeys, StreamId,
+    StreamKey, SystemClock,
 };
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
@@ -27,6 +28,7 @@ pub(crate) struct Auth {
     pub(crate) allow_ips: Vec<IpNet>,
     #[serde(with = "types::networks")]
     pub(crate) deny_ips: Vec<IpNet>,
+    pub(crate) certificate: Vec<OfCertificate>,
     pub(crate) key: Vec<Key>,
     pub(crate) token_key: Vec<NamedSecret>,
     pub(crate) jwks: Vec<Issuer>,
@@ -62,6 +64,27 @@ pub(crate) struct Key {
     pub(crate) stream: Option<StreamId>,
     #[serde(default)]
     pub(crate) grant: GrantName,
+}
+
+/// What clients with these names in their certificates may do. Records have the name.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct OfCertificate {
+    #[serde(with = "types::certificate_pattern")]
+    pub(crate) name: CertificatePattern,
+    #[serde(default, with = "types::app_patterns")]
+    pub(crate) applications: Vec<AppPattern>,
+    #[serde(default)]
+    pub(crate) grant: GrantName,
+}
+
+impl OfCertificate {
+    /// The rule in the form that the engine takes.
+    pub(crate) fn rule(&self) -> CertificateRule {
+        CertificateRule::new(self.name.clone())
+            .applications(self.applications.iter().cloned())
+            .grant(self.grant.into())
+    }
 }
 
 /// What a key is good for.
@@ -109,7 +132,10 @@ impl Auth {
     /// Whether anything but the rules grants a role; `other` is a key for the other role alone.
     fn grants(&self, other: GrantName) -> bool {
         let has_others = !(self.token_key.is_empty() && self.jwks.is_empty());
-        has_others || !self.callback.is_empty() || self.key.iter().any(|key| key.grant != other)
+        has_others
+            || !self.callback.is_empty()
+            || self.certificate.iter().any(|rule| rule.grant != other)
+            || self.key.iter().any(|key| key.grant != other)
     }
 
     /// The rules for addresses.
@@ -119,8 +145,8 @@ impl Auth {
         self.deny_ips.iter().copied().fold(rules, IpRules::deny)
     }
 
-    /// The authenticators in their order: addresses, keys, tokens, issuers, services, and then
-    /// everybody if the rule says so. Secrets from files must be read before.
+    /// The authenticators in their order: addresses, certificates, keys, tokens, issuers, services,
+    /// and then everybody if the rule says so. Secrets from files must be read before.
     ///
     /// # Errors
     /// A key of tokens is too short, or an authenticator that asks others cannot be made.
@@ -146,7 +172,13 @@ impl Auth {
             tokens = tokens.key(&key.name, secret)?;
             tokens = tokens.end_at_expiry(key.end_at_expiry);
         }
-        Ok(Chain::new().then(ips).then(keys).then(tokens))
+        let certificates = self.certificate.iter().map(OfCertificate::rule);
+        let certificates = CertificateNames::new(certificates);
+        Ok(Chain::new()
+            .then(ips)
+            .then(certificates)
+            .then(keys)
+            .then(tokens))
     }
 
     /// Resolves files relative to the configuration's directory.
@@ -161,6 +193,7 @@ impl Section for Auth {
     fn bounds(&self, list: &mut Bounds) {
         let compared = ": each is compared with every attempt";
         list.number("key", self.key.len(), 0, 10_000, compared);
+        list.number("certificate", self.certificate.len(), 0, 1_000, compared);
         list.number("token_key", self.token_key.len(), 0, 1_000, compared);
         list.number("allow_ips", self.allow_ips.len(), 0, 10_000, compared);
         list.number("deny_ips", self.deny_ips.len(), 0, 10_000, compared);
@@ -183,6 +216,7 @@ impl Section for Auth {
         let issuers = issuers.map(|(i, name)| (format!("jwks[{i}].name"), name));
         check_names(keys.chain(token_keys).chain(issuers))?;
         self.check_keys()?;
+        self.check_certificates()?;
         self.check_rules()?;
         for (i, issuer) in self.jwks.iter().enumerate() {
             let checked = issuer.check();
@@ -222,6 +256,19 @@ impl Auth {
         Ok(())
     }
 
+    /// A certificate must not have the name of a key.
+    fn check_certificates(&self) -> Result<(), Wrong> {
+        for (i, rule) in self.certificate.iter().enumerate() {
+            let at = format!("certificate[{i}].name");
+            let mut keys = self.key.iter();
+            if keys.any(|key| rule.name.as_str() == key.name) {
+                let problem = "is the name of a key: the record could not say which it was";
+                return Err(Wrong::new(at, problem));
+            }
+        }
+        Ok(())
+    }
+
     /// Somebody must be able to publish and to play, and an allowed network must not be denied.
     fn check_rules(&self) -> Result<(), Wrong> {
         for (what, rule, other) in [
@@ -230,7 +277,7 @@ impl Auth {
         ] {
             if rule == AdmissionRule::Keys && !self.grants(other) {
                 let problem = format!(
-                    "is \"keys\", and no key grants it: nobody could {what}; add an [[auth.key]], [[auth.token_key]], [[auth.jwks]] or [[auth.callback]]"
+                    "is \"keys\", and no key grants it: nobody could {what}; add an [[auth.key]], [[auth.certificate]], [[auth.token_key]], [[auth.jwks]] or [[auth.callback]]"
                 );
                 return Err(Wrong::new(what, problem));
             }

@@ -86,8 +86,9 @@ impl Config {
             }
         }
         self.check_tls_addresses()?;
+        self.check_client_certificates()?;
         let api = self.api.listen.unwrap_or(http);
-        if !api.ip().is_loopback() && self.api.token.is_empty() {
+        if !api.ip().is_loopback() && !self.api.is_guarded() {
             let key = if self.api.listen.is_some() {
                 "api.listen"
             } else {
@@ -104,7 +105,7 @@ impl Config {
             Some(_) => ("api.trusted_proxies", &self.api.trusted_proxies),
             None => ("http.trusted_proxies", &self.http.trusted_proxies),
         };
-        if !proxies.is_empty() && self.api.token.is_empty() {
+        if !proxies.is_empty() && !self.api.is_guarded() {
             let problem = "the API could be reached through these proxies without a token; allowed is one of: a token \
                            ([[api.token]] or LIVETRAIL_API_TOKEN), or an api.listen without trusted proxies on a \
                            loopback address such as 127.0.0.1:8081";
@@ -153,7 +154,7 @@ impl Config {
         if let Some(listen) = self.http.tls_listen
             && self.api.listen.is_none()
             && !listen.ip().is_loopback()
-            && self.api.token.is_empty()
+            && !self.api.is_guarded()
         {
             let problem = format!(
                 "the API would listen on {listen}, which others can reach, without a token; allowed is one of: a token \
@@ -182,7 +183,12 @@ impl Config {
             let at = format!("api.token[{i}].application");
             (at, &token.application)
         });
-        for (at, app) in keys.chain(tokens) {
+        let certificates = self.api.certificate.iter().enumerate();
+        let certificates = certificates.map(|(i, rule)| {
+            let at = format!("api.certificate[{i}].application");
+            (at, &rule.application)
+        });
+        for (at, app) in keys.chain(tokens).chain(certificates) {
             let Some(app) = app else { continue };
             let covers = |known: &Application| AppPattern::from(&known.name).covers(app);
             if self.application.iter().any(covers) {

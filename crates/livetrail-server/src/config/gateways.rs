@@ -12,6 +12,7 @@ use serde::Deserialize;
 use super::{
     Span, address, proxies,
     section::{DAY_S, Section, Wrong},
+    tls::ClientCertificates,
     types,
 };
 
@@ -46,6 +47,7 @@ pub(crate) struct Rtmp {
     pub(crate) listen: SocketAddr,
     #[serde(with = "address::optional")]
     pub(crate) tls_listen: Option<SocketAddr>,
+    pub(crate) client_certificates: ClientCertificates,
     pub(crate) max_connections: usize,
     pub(crate) max_connections_per_ip: usize,
     #[serde(with = "types::networks")]
@@ -66,6 +68,7 @@ impl Default for Rtmp {
         Self {
             listen: ([0, 0, 0, 0], 1935).into(),
             tls_listen: None,
+            client_certificates: ClientCertificates::Off,
             max_connections: of.max_connections,
             max_connections_per_ip: of.max_connections_per_ip,
             trusted_proxies: Vec::new(),
@@ -137,6 +140,7 @@ pub(crate) struct Http {
     pub(crate) listen: SocketAddr,
     #[serde(with = "address::optional")]
     pub(crate) tls_listen: Option<SocketAddr>,
+    pub(crate) client_certificates: ClientCertificates,
     pub(crate) max_connections: usize,
     pub(crate) max_connections_per_ip: usize,
     #[serde(with = "types::networks")]
@@ -156,6 +160,7 @@ impl Default for Http {
         Self {
             listen: ([127, 0, 0, 1], 8080).into(),
             tls_listen: None,
+            client_certificates: ClientCertificates::Off,
             max_connections: of.max_connections,
             max_connections_per_ip: of.max_connections_per_ip,
             trusted_proxies: Vec::new(),

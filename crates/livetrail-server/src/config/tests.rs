@@ -468,6 +468,41 @@ fn what_cannot_be_meant_is_refused_with_what_to_do() {
             &["livetrail.toml:2: rtmp.tls_listen: ", "[[tls.certificate]]"],
         ),
         (
+            "[rtmp]\nclient_certificates = \"require\"",
+            &[
+                "livetrail.toml:2: rtmp.client_certificates: ",
+                "needs rtmp.tls_listen",
+            ],
+        ),
+        (
+            &format!(
+                "[http]\ntls_listen = \"127.0.0.1:8443\"\nclient_certificates = \"request\"\n{certificate}"
+            ),
+            &[
+                "livetrail.toml:3: http.client_certificates: ",
+                "needs tls.client_ca",
+            ],
+        ),
+        (
+            "[[auth.certificate]]\nname = \"cam.example\"",
+            &["auth.certificate[0]: ", "rtmp.client_certificates"],
+        ),
+        (
+            "[[api.certificate]]\nname = \"cam.example\"\nrole = \"viewer\"",
+            &["api.certificate[0]: ", "http.client_certificates"],
+        ),
+        (
+            "[[auth.certificate]]\nname = \"*.example\"",
+            &["auth.certificate[0]", "is not a name in certificates"],
+        ),
+        (
+            &format!("[[auth.certificate]]\nname = \"a\"\n{key}"),
+            &[
+                "livetrail.toml:2: auth.certificate[0].name: ",
+                "the name of a key",
+            ],
+        ),
+        (
             "[http]\ntls_listen = \"127.0.0.1:1935\"",
             &["livetrail.toml:2: http.tls_listen: ", "rtmp.listen"],
         ),

@@ -201,6 +201,24 @@ pub(super) mod app_patterns {
     }
 }
 
+pub(super) mod certificate_pattern {
+    //! A name in certificates, or a beginning of names.
+    use livetrail_engine::CertificatePattern;
+
+    use super::{Deserialize, Deserializer};
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        d: D,
+    ) -> Result<CertificatePattern, D::Error> {
+        let text = String::deserialize(d)?;
+        CertificatePattern::new(&text).map_err(|error| {
+            serde::de::Error::custom(format!(
+                "{text:?} is not a name in certificates, such as \"spiffe://example.org/encoder/7\" or \"encoder-*\": {error}"
+            ))
+        })
+    }
+}
+
 pub(super) mod optional_app_name {
     //! An optional name of an application.
     use super::{AppName, Deserializer, app_name};

@@ -7,11 +7,11 @@ use livetrail_audit::AuditPipeline;
 use livetrail_engine::Clock;
 use livetrail_gateway::TlsAcceptor;
 use livetrail_http::HttpGateway;
-use livetrail_tls::{CertificateStore, Reloaded, ServerTls};
+use livetrail_tls::{CertificateStore, ClientAuthorities, Reloaded, ServerTls};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::{
-    config::Config,
+    config::{ClientCertificates, Config},
     operator::{Deed, certificates_changed},
     output::cut,
 };
@@ -25,6 +25,8 @@ pub(crate) struct Certificates {
     store: CertificateStore,
     clock: Arc<dyn Clock>,
     handshake_timeout: Duration,
+    /// The authorities that sign the certificates of clients.
+    authorities: Option<ClientAuthorities>,
 }
 
 impl Certificates {
@@ -34,8 +36,15 @@ impl Certificates {
     /// The first that cannot be served.
     pub(crate) fn load(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Self> {
         let store = CertificateStore::load(config.tls.files(), now(&*clock));
+        let store = store.context("tls.certificate")?;
+        let authorities = config.tls.client_ca.as_ref().map(ClientAuthorities::load);
+        let authorities = authorities.transpose().context("tls.client_ca")?;
+        if let Some(authorities) = &authorities {
+            store.watch(authorities);
+        }
         Ok(Self {
-            store: store.context("tls.certificate")?,
+            store,
+            authorities,
             clock,
             handshake_timeout: config.tls.handshake_timeout.0,
         })
@@ -54,17 +63,24 @@ impl Certificates {
     }
 
     /// The TLS of a listener for HTTP.
-    pub(super) fn https(&self) -> anyhow::Result<TlsAcceptor> {
-        self.acceptor(HttpGateway::PROTOCOLS)
+    pub(super) fn https(&self, asks: ClientCertificates) -> anyhow::Result<TlsAcceptor> {
+        self.acceptor(HttpGateway::PROTOCOLS, asks)
     }
 
     /// The TLS of a listener for RTMP.
-    pub(super) fn rtmps(&self) -> anyhow::Result<TlsAcceptor> {
-        self.acceptor(&[])
+    pub(super) fn rtmps(&self, asks: ClientCertificates) -> anyhow::Result<TlsAcceptor> {
+        self.acceptor(&[], asks)
     }
 
-    fn acceptor(&self, protocols: &[&str]) -> anyhow::Result<TlsAcceptor> {
-        let tls = ServerTls::new(&self.store, protocols, None)?;
+    fn acceptor(
+        &self,
+        protocols: &[&str],
+        asks: ClientCertificates,
+    ) -> anyhow::Result<TlsAcceptor> {
+        let authorities = self.authorities.clone().filter(|_| asks.are_asked());
+        let is_required = asks == ClientCertificates::Require;
+        let authorities = authorities.map(|authorities| (authorities, is_required));
+        let tls = ServerTls::new(&self.store, protocols, authorities)?;
         Ok(TlsAcceptor::new(tls, self.handshake_timeout))
     }
 
@@ -131,7 +147,7 @@ impl Exchange {
     /// What a reload has found. Logs what is not valid. `None` if nothing has changed.
     fn of(reloaded: &Reloaded) -> Option<Self> {
         for error in &reloaded.invalid {
-            tracing::error!(%error, "a certificate has changed and is not valid; the one before is still served");
+            tracing::error!(%error, "a file of certificates has changed and is not valid; what was in it before stays in force");
         }
         let (changed, invalid) = (reloaded.changed.len(), reloaded.invalid.len());
         let parts = [

@@ -406,17 +406,24 @@ impl Gateways {
                 .context("the RTMP gateway cannot start")?;
             anyhow::Ok(rtmp.trust(proxies.rtmp.clone()))
         };
-        let rtmps = |listener| anyhow::Ok(of_rtmp(listener)?.tls(certificates.rtmps()?));
-        let https = |listener| anyhow::Ok(of_http(listener)?.tls(certificates.https()?));
+        let rtmps = |listener| {
+            let tls = certificates.rtmps(config.rtmp.client_certificates)?;
+            anyhow::Ok(of_rtmp(listener)?.tls(tls))
+        };
+        let https = |listener, asks| {
+            let tls = certificates.https(asks)?;
+            anyhow::Ok(of_http(listener)?.tls(tls))
+        };
+        let of_viewers = |listener| https(listener, config.http.client_certificates);
         let api = |listener| match config.api.tls {
-            true => https(listener),
+            true => https(listener, config.api.client_certificates),
             false => of_http(listener),
         };
         Ok(Self {
             rtmp: of_rtmp(sockets.rtmp)?,
             rtmps: sockets.rtmps.map(rtmps).transpose()?,
             http: of_http(sockets.http)?,
-            https: sockets.https.map(https).transpose()?,
+            https: sockets.https.map(of_viewers).transpose()?,
             api: sockets
                 .api
                 .map(api)

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use livetrail_audit::AuditPipeline;
-use livetrail_engine::{Engine, SessionContext};
+use livetrail_engine::{CertificateRule, Engine, SessionContext};
 use livetrail_gateway::DenyRules;
 
 use super::{
@@ -14,7 +14,7 @@ use crate::{
     api::ApiTokens,
     config::{
         AdmissionRule, Application, Auth, Config, ConfigError, Difference, Exchangeable,
-        NamedSecret, Names, SecretText,
+        NamedSecret, Names, OfCertificate, SecretText,
     },
     operator::{Deed, config_changed, credentials_changed},
     output::cut,
@@ -28,11 +28,12 @@ const MOST_SETTINGS: usize = 40;
 
 /// The sections and settings that a reload puts in force. Of an application, what it says about
 /// personal data is not among them.
-const EXCHANGEABLE: [&str; 11] = [
+const EXCHANGEABLE: [&str; 12] = [
     "application",
     "limits",
     "auth",
     "api.token",
+    "api.certificate",
     "tls.certificate",
     "rtmp.trusted_proxies",
     "rtmp.require_proxy",
@@ -149,7 +150,7 @@ impl Reloadable {
         // The addresses stay unchanged, whatever the file now has.
         for api in old.api_addresses() {
             anyhow::ensure!(
-                api.ip().is_loopback() || !config.api.token.is_empty(),
+                api.ip().is_loopback() || config.api.is_guarded(),
                 "api.token: the API listens on {api}, which others can reach, until the next restart: it needs a token"
             );
         }
@@ -158,14 +159,14 @@ impl Reloadable {
             None => &config.http.trusted_proxies,
         };
         anyhow::ensure!(
-            proxies.is_empty() || !config.api.token.is_empty(),
+            proxies.is_empty() || config.api.is_guarded(),
             "api.token: the API could be reached through trusted proxies: it needs a token"
         );
         let certificates = self.certificates.reload(&old, &config)?;
         engine.set_applications(config.application.iter().map(|app| app.spec()))?;
         engine.set_limits(config.limits.limits());
         self.auth.exchange(chain, &config.api.token);
-        self.tokens.exchange(&config.api.token);
+        self.tokens.exchange(&config.api);
         self.denied.exchange(config.auth.deny_ips.iter().copied());
         self.proxies.exchange(&config);
         let revoked = revoked(&old.auth, &config.auth);
@@ -197,6 +198,7 @@ impl Reloadable {
             },
             api: crate::config::Api {
                 token: config.api.token,
+                certificate: config.api.certificate,
                 trusted_proxies: config.api.trusted_proxies,
                 require_proxy: config.api.require_proxy,
                 ..old.api.clone()
@@ -276,6 +278,8 @@ fn keep_closed(old: &Auth, new: &mut Auth) -> Vec<&'static str> {
 /// Selects the sessions whose admission is no longer valid. Their key is removed, has another
 /// secret, or no longer covers the stream, or their address is now refused.
 ///
+/// A session whose principal has a rule for certificates ends when no rule is left for it.
+///
 /// A session does not say which key signed its token, nor which issuer or service let it in. If one
 /// of these is removed or changed, all sessions end that none of the keys let in. Clients whose
 /// token another one accepts come back.
@@ -285,6 +289,13 @@ fn revoked<'a>(old: &'a Auth, new: &'a Auth) -> impl Fn(&SessionContext) -> bool
     let of_issuers = old.jwks.iter().any(|issuer| !new.jwks.contains(issuer));
     let of_services = old.callback.iter().any(|one| !new.callback.contains(one));
     let tokens_gone = of_keys || of_issuers || of_services;
+    let rules = |auth: &Auth| {
+        auth.certificate
+            .iter()
+            .map(OfCertificate::rule)
+            .collect::<Vec<_>>()
+    };
+    let (rules_before, rules_now) = (rules(old), rules(new));
     move |session| {
         if networks.refuses(session.peer.map(|peer| peer.ip())) {
             return true;
@@ -292,6 +303,14 @@ fn revoked<'a>(old: &'a Auth, new: &'a Auth) -> impl Fn(&SessionContext) -> bool
         let Some(principal) = session.principal.as_deref() else {
             return false;
         };
+        let admits = |rules: &[CertificateRule]| {
+            let app = &session.key.app;
+            let mut rules = rules.iter();
+            rules.any(|rule| rule.admits(principal, session.role, app))
+        };
+        if admits(&rules_before) {
+            return !admits(&rules_now);
+        }
         match old.key.iter().find(|key| key.name == principal) {
             None => tokens_gone,
             Some(before) => {
@@ -354,6 +373,10 @@ impl Changes {
                 ("limits", old.limits == new.limits),
                 ("auth", old.auth == new.auth),
                 ("api.token", old.api.token == new.api.token),
+                (
+                    "api.certificate",
+                    old.api.certificate == new.api.certificate,
+                ),
                 ("trusted_proxies", same_proxies(old, new)),
                 (
                     "tls.certificate",
@@ -382,12 +405,12 @@ impl Changes {
                     old.http.without_proxies() == new.http.without_proxies(),
                 ),
                 ("api.listen", old.api.listen == new.api.listen),
-                ("api.tls", old.api.tls == new.api.tls),
                 (
-                    "tls.handshake_timeout, tls.expiry_warning",
-                    (old.tls.handshake_timeout, old.tls.expiry_warning)
-                        == (new.tls.handshake_timeout, new.tls.expiry_warning),
+                    "api.tls, api.client_certificates",
+                    (old.api.tls, old.api.client_certificates)
+                        == (new.api.tls, new.api.client_certificates),
                 ),
+                ("tls", old.tls.fixed() == new.tls.fixed()),
                 (
                     "api.erasure_approvals",
                     old.api.erasure_approvals == new.api.erasure_approvals,
@@ -571,7 +594,7 @@ mod tests {
         public_with_tls.http.tls_listen = Some(everyone);
         for mut public in [public, public_with_tls] {
             public.api.token = vec![token.clone()];
-            let tokens = Arc::new(ApiTokens::new(&public.api.token));
+            let tokens = Arc::new(ApiTokens::new(&public.api));
             let runtime = tokio::runtime::Runtime::new().unwrap();
             let auth = no_authenticators(&runtime, &public.api.token);
             let reloadable = Reloadable::new(
@@ -647,6 +670,29 @@ mod tests {
     }
 
     #[test]
+    fn a_session_of_a_certificate_ends_with_its_last_rule() {
+        let rule = "[[auth.certificate]]\nname = \"spiffe://example.org/*\"\n";
+        let old = auth(rule);
+        for (new, ends) in [
+            (rule.to_owned(), false),
+            (rule.replace("*", "wall"), false),
+            (rule.replace("*", "other"), true),
+            (format!("{rule}applications = [\"vod\"]\n"), true),
+            (format!("{rule}grant = \"publish\"\n"), true),
+            (String::new(), true),
+        ] {
+            let now = auth(&new);
+            let revoked = revoked(&old, &now);
+            let wall = session(Role::Play, "cam", Some("spiffe://example.org/wall"));
+            assert_eq!(revoked(&wall), ends, "{new}");
+            assert!(
+                !revoked(&session(Role::Play, "cam", Some("alice"))),
+                "{new}"
+            );
+        }
+    }
+
+    #[test]
     fn removing_the_last_key_opens_nothing_unless_the_file_says_open() {
         let key = "[[auth.key]]\nname = \"a\"\nsecret = \"one\"\n";
         let closed = auth(key);
@@ -704,7 +750,7 @@ mod tests {
         );
         let runtime = tokio::runtime::Runtime::new().unwrap();
         let auth = no_authenticators(&runtime, &[]);
-        let tokens = Arc::new(ApiTokens::new(&[]));
+        let tokens = Arc::new(ApiTokens::new(&old.api));
         let reloadable = Reloadable::new(
             old,
             auth,
