@@ -69,7 +69,7 @@ Examples:
 #[derive(Debug, Subcommand)]
 pub(crate) enum Trail {
     Init(trail::init::Args),
-    Query(trail::query::Args),
+    Query(Box<trail::query::Args>),
     Tail(trail::tail::Args),
     Check(trail::check::Args),
     Verify(trail::verify::Args),

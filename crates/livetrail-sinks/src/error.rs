@@ -146,6 +146,22 @@ pub enum SinksError {
         /// The cause.
         source: BoxError,
     },
+    /// A question to the destination failed.
+    #[error("cannot {step} at {place}")]
+    Read {
+        /// What was asked.
+        step: String,
+        /// The destination.
+        place: String,
+        /// The cause, without the values of rows.
+        source: BoxError,
+    },
+    /// A question about persons selects too much.
+    #[error("more than {most} openings match: give another condition")]
+    TooManyPersons {
+        /// The bound.
+        most: usize,
+    },
     /// A setting of a bucket is out of bounds.
     #[cfg(feature = "s3")]
     #[error(transparent)]

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::error::VerifyError;
 use crate::finding::Severity;
-use crate::options::Options;
+use crate::options::{Options, SILENT_HEARTBEATS};
 use crate::report::show::{Lines, date, span};
 use crate::report::{Report, Verdict};
 use crate::sources::Source;
@@ -119,6 +119,26 @@ impl FleetState {
             Self::Stopped => "stopped",
             Self::Absent => "absent",
             Self::Unknown => "unknown",
+        }
+    }
+
+    /// The state of a trail whose newest record is this old, in milliseconds.
+    ///
+    /// `is_stopped` says that this record is the end of a server. `heartbeat_ms` is the interval of
+    /// the server's heartbeats, and from the age of `silent_after_ms` on it is silent.
+    #[must_use]
+    pub const fn of_newest(
+        age_ms: Option<u64>,
+        is_stopped: bool,
+        heartbeat_ms: u64,
+        silent_after_ms: u64,
+    ) -> Self {
+        match age_ms {
+            None => Self::Unknown,
+            Some(_) if is_stopped => Self::Stopped,
+            Some(age) if age >= silent_after_ms => Self::Silent,
+            Some(age) if age > heartbeat_ms.saturating_mul(SILENT_HEARTBEATS) => Self::Lags,
+            Some(_) => Self::Current,
         }
     }
 
@@ -239,15 +259,13 @@ impl FleetTrailReport {
     }
 
     fn of(origin: String, report: Report, fleet: &FleetOptions, options: &Options) -> Self {
-        let state = match report.sessions.age_ms {
-            None => FleetState::Unknown,
-            Some(_) if report.sessions.stopped => FleetState::Stopped,
-            Some(age) if age >= fleet.silent_after_ms => FleetState::Silent,
-            Some(age) if age > options.rules().silent_ms => FleetState::Lags,
-            Some(_) => FleetState::Current,
-        };
         Self {
-            state,
+            state: FleetState::of_newest(
+                report.sessions.age_ms,
+                report.sessions.stopped,
+                options.heartbeat_s.saturating_mul(1_000),
+                fleet.silent_after_ms,
+            ),
             verdict: Some(report.verdict),
             entries: report.checkpoint.as_ref().map(|newest| newest.size),
             newest_ms: report.sessions.newest_ms,
@@ -260,13 +278,15 @@ impl FleetTrailReport {
 
 impl KeyFile {
     /// The origins of the logs that the signing keys belong to.
-    fn origins(&self) -> BTreeSet<String> {
+    #[must_use]
+    pub fn origins(&self) -> BTreeSet<String> {
         let signing = self.now.iter().filter(|key| is_signing(key));
         signing.map(|key| key.name().as_str().to_owned()).collect()
     }
 
     /// The keys of one log, and those of witnesses.
-    fn of(&self, origin: &str) -> Self {
+    #[must_use]
+    pub fn of(&self, origin: &str) -> Self {
         let origins = self.origins();
         let is_its = |key: &VerifierKey| owner(&origins, key).is_none_or(|own| own == origin);
         let own = |keys: &[VerifierKey]| keys.iter().filter(|key| is_its(key)).cloned().collect();

@@ -6,7 +6,7 @@ use crate::trail::Rules;
 use crate::trust::policy::Policy;
 
 /// A boot is silent when this many heartbeats in a row are missing.
-const SILENT_HEARTBEATS: u64 = 3;
+pub(crate) const SILENT_HEARTBEATS: u64 = 3;
 
 /// The settings of a check.
 #[derive(Clone, Debug)]

@@ -3,6 +3,7 @@
 mod beside;
 mod cursors;
 mod file;
+mod fleet;
 mod held;
 mod kafka;
 mod keys;

@@ -215,12 +215,22 @@ fn unit(context: &mut Context) -> Result<Outcome> {
         return Ok(Outcome::no_crate());
     };
     arguments.push("--all-targets".to_owned());
+    arguments.extend(sources_of(&arguments));
     let mut programs = programs::build(context, &arguments)?;
     programs.retain(|program| !program.is_system_test());
     let rank =
         |program: &programs::Program| LONGEST.iter().position(|name| *name == program.package);
     programs.sort_by_key(|program| rank(program).unwrap_or(LONGEST.len()));
     run_programs(context, &programs, AT_ONCE)
+}
+
+/// The features of the verifier, if its tests are among these packages: its default build has no
+/// buckets. With the system tests it has them anyway, so that nothing is compiled again.
+fn sources_of(packages: &[String]) -> Vec<String> {
+    let is_in = |name: &str| packages.iter().any(|package| package == name);
+    let features = ["--features", "livetrail-verify/s3"].map(str::to_owned);
+    let has_verifier = is_in("--workspace") || is_in("livetrail-verify");
+    features.into_iter().filter(|_| has_verifier).collect()
 }
 
 /// The packages whose tests take the longest. They start first, so that none of them runs alone at
@@ -411,6 +421,17 @@ mod tests {
         let fast = packages_of(&Scope::Fast, true);
         assert_eq!(fast.unwrap(), ["--workspace", "--exclude", SYSTEM]);
         assert_eq!(packages_of(&Scope::Whole, true).unwrap(), ["--workspace"]);
+    }
+
+    #[test]
+    fn the_tests_of_the_verifier_run_with_buckets() {
+        for scope in [Scope::Whole, Scope::Fast] {
+            let packages = packages_of(&scope, false).unwrap();
+            assert_eq!(sources_of(&packages), ["--features", "livetrail-verify/s3"]);
+        }
+        let one = |name: &str| packages_of(&Scope::Crates(vec![name.to_owned()]), false).unwrap();
+        assert_eq!(sources_of(&one("livetrail-verify")).len(), 2);
+        assert!(sources_of(&one("livetrail-tlog")).is_empty());
     }
 
     #[test]

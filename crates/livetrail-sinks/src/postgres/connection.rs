@@ -98,10 +98,7 @@ impl Connection {
         let what = format!("cannot connect to {place}");
         let connected = target.config().connect(tls).await;
         let (client, connection) = connected.map_err(|error| replica_error(&what, error))?;
-        // The caller that waits for an answer receives the connection's errors.
-        let driver = Driver(tokio::spawn(async move {
-            let _ = connection.await;
-        }));
+        let driver = Driver::start(connection);
         let failed = |error| replica_error(&format!("cannot prepare a session at {place}"), error);
         client.batch_execute(SESSION).await.map_err(failed)?;
         let version = check_version(&client, &place).await?;
@@ -540,7 +537,18 @@ pub(super) fn int(value: u64) -> i64 {
 }
 
 /// The task that moves a connection's bytes. It ends with the connection.
-struct Driver(JoinHandle<()>);
+pub(super) struct Driver(JoinHandle<()>);
+
+impl Driver {
+    pub(super) fn start(
+        connection: impl Future<Output = Result<(), Error>> + Send + 'static,
+    ) -> Self {
+        Self(tokio::spawn(async move {
+            // The caller that waits for an answer receives the connection's errors.
+            let _ = connection.await;
+        }))
+    }
+}
 
 impl Drop for Driver {
     fn drop(&mut self) {

@@ -3,7 +3,7 @@
 use std::error::Error as StdError;
 use std::fmt;
 
-use livetrail_replica::ReplicaError;
+use livetrail_replica::{BoxError, ReplicaError};
 use tokio_postgres::Error;
 use tokio_postgres::error::{DbError, SqlState};
 
@@ -69,6 +69,14 @@ impl fmt::Display for ServerError {
 }
 
 impl StdError for ServerError {}
+
+/// An error of a question, without the values of rows.
+pub(super) fn without_values(error: Error) -> BoxError {
+    match error.as_db_error().map(ServerError::new) {
+        Some(server) => server.into(),
+        None => error.into(),
+    }
+}
 
 /// Converts a server's error by its SQLSTATE (PostgreSQL, appendix A), or else by its cause.
 pub(super) fn replica_error(what: &str, error: Error) -> ReplicaError {

@@ -18,10 +18,15 @@ mod connection;
 mod copy;
 mod error;
 mod openings;
+mod reader;
 mod schema;
 mod sink;
 mod target;
 
+pub use reader::{
+    MAX_PERSON_ROWS, PersonQuery, PersonRow, PostgresReader, RecordQuery, StoredLog, StoredRecord,
+    StoredRecords,
+};
 pub use schema::{SCHEMA_VERSION, SetUp, set_up};
 pub use sink::PostgresSink;
 pub use target::PostgresTarget;

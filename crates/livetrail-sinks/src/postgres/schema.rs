@@ -6,7 +6,7 @@ use super::target::PostgresTarget;
 use crate::error::SinksError;
 
 /// The schema version that this program writes.
-pub const SCHEMA_VERSION: i32 = 4;
+pub const SCHEMA_VERSION: i32 = 5;
 
 /// The oldest version that it also writes, without what later versions have.
 pub(super) const OLDEST_VERSION: i32 = 1;
@@ -23,11 +23,12 @@ pub(super) const OPENINGS_VERSION: i32 = 4;
 
 /// The migrations from each version to the next, the first from an empty database. A published
 /// migration never changes: each change is a new file.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     include_str!("sql/001.sql"),
     include_str!("sql/002.sql"),
     include_str!("sql/003.sql"),
     include_str!("sql/004.sql"),
+    include_str!("sql/005.sql"),
 ];
 
 const _: () = assert!(MIGRATIONS.len() == SCHEMA_VERSION as usize);
@@ -137,7 +138,7 @@ async fn migrate_to(client: &mut Client, to: i32, sql: &str) -> Result<(), Error
     transaction.commit().await
 }
 
-async fn version(client: &Client) -> Result<i32, Error> {
+pub(super) async fn version(client: &Client) -> Result<i32, Error> {
     let there = "SELECT to_regclass('livetrail.schema_version') IS NOT NULL";
     let there: bool = client.query_one(there, &[]).await?.get(0);
     if !there {

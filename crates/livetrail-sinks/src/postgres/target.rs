@@ -90,6 +90,15 @@ impl PostgresTarget {
         self
     }
 
+    /// Logs in with this password if the address has none.
+    #[must_use]
+    pub fn or_password(self, password: &str) -> Self {
+        match self.config.get_password() {
+            Some(_) => self,
+            None => self.with_password(password),
+        }
+    }
+
     /// The host, the port and the database: the address without user and password.
     #[must_use]
     pub fn place(&self) -> String {

@@ -60,6 +60,18 @@ impl KeyFile {
         self.count() == 0
     }
 
+    /// The keys that sign now.
+    #[must_use]
+    pub fn current(&self) -> &[VerifierKey] {
+        &self.now
+    }
+
+    /// The keys that no longer sign, each with the tree up to which it counts.
+    #[must_use]
+    pub fn retired(&self) -> &[RetiredKey] {
+        &self.retired
+    }
+
     fn count(&self) -> usize {
         let others = self.retired.len().saturating_add(self.given_up.len());
         self.now.len().saturating_add(others)

@@ -107,6 +107,19 @@ impl Place {
         )
     }
 
+    /// A sink that goes through the proxy.
+    pub(crate) fn own_sink(&self) -> S3Sink {
+        sink(self.options())
+    }
+
+    /// The server's endpoint, and the address of the prefix with the logs.
+    pub(crate) fn address(&self) -> (String, String) {
+        (
+            format!("http://{}", S3Server::shared().address()),
+            format!("s3://{}/some/where", self.name()),
+        )
+    }
+
     /// The settings of a sink that goes through the proxy.
     fn options(&self) -> S3Options {
         let bucket = bucket_at(self.proxy.address(), self.bucket.name());

@@ -5,6 +5,7 @@ pub(crate) mod check;
 pub(crate) mod erase;
 pub(crate) mod export;
 mod filter;
+mod fleet;
 mod hidden;
 pub(crate) mod init;
 pub(crate) mod keep;

@@ -12,6 +12,7 @@ use livetrail_trail::{
 use super::{
     change::note_disclosure,
     filter::{FilterArgs, filter},
+    fleet::{self, FleetArgs},
     hidden::warn_of_hidden,
     looked::leave_note,
     persons::{PersonArgs, Persons, find_names, vault_of},
@@ -32,6 +33,9 @@ Examples:
   livetrail trail query ./livetrail-data --session 0199a7… --format json
   livetrail trail query ./livetrail-data --principal alice --personal --purpose 'case 2026-17'
   livetrail trail query ./livetrail-data --peer 192.0.2.0/24 --since 1d
+  livetrail trail query --fleet ./copies --vkey edge-1.vkey --vkey edge-2.vkey --stream cam --since 1h
+  livetrail trail query --fleet s3://bucket/trails --vkey edge-1.vkey --vkey edge-2.vkey --action play_denied
+  livetrail trail query --fleet --postgres postgres://auditor@db.example.com/trail --vkey fleet.vkey --session 0199a7… --chain
 
 Personal fields are `-`, because entries do not have them: they are in the vault. --personal shows them, which needs
 the vault's key and is on record. Persons are found through the vault, also without --personal.
@@ -40,10 +44,27 @@ Each record that is shown was proven to be in the tree that the checkpoint signs
 private part finds records among millions. It is derived data that the server and this command maintain, and it
 may be removed at any time. At worst the index leaves a record out; --scan searches without it.
 
-Exit codes: 0 done, also without a match; 2 the trail cannot be read, or there is no such action.")]
+--fleet shows the records of several servers in the order of time, each with its origin, and says which server lags,
+is silent or is absent. In a directory or a bucket each record is proven with the key of its trail. In a database the
+checkpoint is verified, and each record is compared with its leaf hash; `livetrail-verify --fleet` checks the whole.
+It is not on record who reads such a place.
+
+Exit codes: 0 done, also without a match; 2 a trail cannot be read, or there is no such action.")]
 pub(crate) struct Args {
+    /// The server's data directory, a trail's directory, or a trail file of an earlier version.
+    /// With --fleet, a place with several trails.
+    #[arg(
+        value_name = "PATH",
+        required_unless_present = "postgres",
+        conflicts_with = "postgres"
+    )]
+    pub(crate) trail: Option<PathBuf>,
     #[command(flatten)]
-    pub(crate) trail: TrailPath,
+    pub(crate) fleet: FleetArgs,
+    /// With --fleet: show the sessions that carried each matching session's media, from the edge to
+    /// the origin: a viewer, the stream at its server, and so on up to the publisher.
+    #[arg(long, requires = "fleet")]
+    pub(crate) chain: bool,
     #[command(flatten)]
     pub(crate) filter: FilterArgs,
     #[command(flatten)]
@@ -67,9 +88,15 @@ const TABLE_ROWS: usize = 5_000;
 
 /// Runs the command.
 pub(super) fn run(args: &Args) -> Outcome {
+    if args.fleet.fleet {
+        return fleet::run(args);
+    }
+    let Some(path) = args.trail.clone() else {
+        return Err(Failure::unusable(anyhow::anyhow!("no PATH is given")));
+    };
     let mut filter = filter(&args.filter)?;
     let mut shown = Shown::new(args.format);
-    match Source::open(&args.trail, args.input_format)? {
+    match Source::open(&TrailPath { path }, args.input_format)? {
         Source::Ledger(ledger) => {
             let persons = &args.persons;
             let asked = format!(

@@ -61,6 +61,19 @@ pub(super) fn trail_rows<'a>(records: impl IntoIterator<Item = &'a AuditRecord>)
     table
 }
 
+/// Records of several trails as a table, each with its origin.
+pub(super) fn rows_of_origins<'a>(
+    records: impl IntoIterator<Item = (String, &'a AuditRecord)>,
+) -> Table {
+    let [time, action, stream, session, who, what] = COLUMNS;
+    let mut table = table(["origin", time, action, stream, session, who, what]);
+    for (origin, record) in records {
+        let cells = row(record, MAX_CELL);
+        table.add_row(std::iter::once(origin).chain(cells));
+    }
+    table
+}
+
 /// One record on one line, without its LF.
 pub(super) fn line(record: &AuditRecord, format: TrailFormat) -> anyhow::Result<String> {
     Ok(match format {
