@@ -9,8 +9,9 @@ pub struct Options {
     /// How much of the stream a playlist lists: 1 s to a day; by default 30 s. It is at least three
     /// target durations (RFC 8216bis section 6.2.2).
     pub window: Duration,
-    /// The maximum size of all segments that are kept, in bytes: at least 1 MiB; by default 512
-    /// MiB. Beyond it the oldest segments are removed, even if a playlist lists them.
+    /// The maximum size of the segments and init segments that a rendition keeps, in bytes: at
+    /// least 1 MiB; by default 512 MiB. Beyond it the oldest are removed, even if a playlist lists
+    /// them; the last segment is always kept.
     pub max_bytes: usize,
     /// Whether playlists have parts, preload hints and blocking reload; `true` by default.
     pub low_latency: bool,

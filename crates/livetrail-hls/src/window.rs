@@ -29,6 +29,7 @@ pub(crate) struct Window {
     listed: Duration,
     bytes: usize,
     inits: VecDeque<(u64, Init)>,
+    init_bytes: usize,
     next_init: u64,
     /// The parts of the open segment, and the wall time of its start.
     open: Vec<Part>,
@@ -41,6 +42,7 @@ pub(crate) struct Window {
 
 impl Window {
     pub(crate) fn add_init(&mut self, init: Init) {
+        self.init_bytes = self.init_bytes.saturating_add(init.bytes.len());
         self.inits.push_back((self.next_init, init));
         self.next_init = self.next_init.saturating_add(1);
         self.forget_inits();
@@ -98,7 +100,8 @@ impl Window {
             let duration = oldest.segment.duration;
             let later = unlisted.saturating_sub(duration);
             let is_old = self.listed_from > 0 && later > window.saturating_add(duration);
-            let is_over = self.bytes > max_bytes || self.segments.len() > MAX_SEGMENTS;
+            let bytes = self.bytes.saturating_add(self.init_bytes);
+            let is_over = bytes > max_bytes || self.segments.len() > MAX_SEGMENTS;
             if self.segments.len() < 2 || !(is_old || is_over) {
                 break;
             }
@@ -109,8 +112,8 @@ impl Window {
             self.listed_from = self.listed_from.saturating_sub(1);
             unlisted = later;
             self.segments.pop_front();
+            self.forget_inits();
         }
-        self.forget_inits();
     }
 
     /// Forgets the init segments that no kept segment uses.
@@ -119,11 +122,11 @@ impl Window {
             .segments
             .front()
             .map_or(self.last_init(), |kept| kept.init);
-        while self
-            .inits
-            .front()
-            .is_some_and(|(number, _)| *number < first)
-        {
+        while let Some((number, init)) = self.inits.front() {
+            if *number >= first {
+                break;
+            }
+            self.init_bytes = self.init_bytes.saturating_sub(init.bytes.len());
             self.inits.pop_front();
         }
     }

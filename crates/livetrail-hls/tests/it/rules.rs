@@ -102,6 +102,25 @@ fn check(before: &Seen, now: &Seen) {
     );
 }
 
+#[test]
+fn what_is_kept_has_a_bound_also_for_init_segments() {
+    let mut options = Options::default();
+    options.max_bytes = 1 << 20;
+    options.window = std::time::Duration::from_secs(3_600);
+    let mut stream = Stream::new(Container::Cmaf, options);
+    for number in 0..60 {
+        stream.configure(number, 60_000);
+        stream.run_until(stream.now_ms + 2_000);
+    }
+    let is_kept = |resource| matches!(stream.playlists.find(resource), Found::Media(_));
+    let inits = (0..100).filter(|number| is_kept(Resource::Init(Rendition::Video, *number)));
+    let inits = inits.count();
+    // 1 MiB are 17 of them.
+    assert!((15..=18).contains(&inits), "{inits}");
+    let segments = (0..100).filter(|number| is_kept(Resource::Segment(Rendition::Video, *number)));
+    assert!(segments.count() >= 15);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 

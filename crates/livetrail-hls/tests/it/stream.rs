@@ -41,6 +41,21 @@ impl Stream {
         stream
     }
 
+    /// Another decoder configuration of this many bytes.
+    pub(crate) fn configure(&mut self, number: u8, bytes: usize) {
+        let mut record = AVC.to_vec();
+        // Readers ignore what follows the parameter sets.
+        record.resize(bytes, number);
+        let config = FrameFlags::CONFIG;
+        self.push(MediaFrame::video(
+            CodecId::H264,
+            0,
+            0,
+            config,
+            record.into(),
+        ));
+    }
+
     fn push(&mut self, frame: MediaFrame) {
         self.segmenter.push(&frame, &mut self.events);
         self.apply();
