@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     options::{Options, Targets},
-    time::ticks,
+    time::{ticks, ticks_up},
 };
 
 /// Below half a second, so that a duration rounds down however a playlist prints it.
@@ -84,12 +84,12 @@ impl Limits {
 
     /// The limits in ticks.
     pub(crate) fn in_ticks(&self, hz: u32) -> Ticks {
-        let part = ticks(self.part, hz);
+        let least = self.part.saturating_mul(85).checked_div(100);
         Ticks {
             segment: ticks(self.segment, hz),
             longest: ticks(self.longest, hz),
-            part,
-            part_min: part.saturating_mul(85).saturating_add(99) / 100,
+            part: ticks(self.part, hz),
+            part_min: ticks_up(least.unwrap_or(self.part), hz),
             slack: ticks(Duration::from_millis(2), hz),
         }
     }
@@ -158,6 +158,13 @@ mod tests {
         assert_eq!(targets.target_duration_s, 4);
         assert_eq!(limits.in_ticks(1_000).longest, 4_499);
         assert_eq!(limits.fix(Duration::from_secs(6)), None);
+    }
+
+    #[test]
+    fn the_least_of_a_part_is_rounded_up_at_any_rate() {
+        for (hz, ticks) in [(90_000, 38_250), (44_100, 18_743), (11_025, 4_686)] {
+            assert_eq!(limits().in_ticks(hz).part_min, ticks);
+        }
     }
 
     #[test]

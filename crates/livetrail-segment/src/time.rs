@@ -27,6 +27,12 @@ pub(crate) fn ticks(span: Duration, hz: u32) -> i64 {
     i64::try_from(ticks).unwrap_or(i64::MAX)
 }
 
+/// A span in ticks, rounded up; saturates.
+pub(crate) fn ticks_up(span: Duration, hz: u32) -> i64 {
+    let ticks = span.as_nanos().saturating_mul(u128::from(hz));
+    i64::try_from(ticks.div_ceil(1_000_000_000)).unwrap_or(i64::MAX)
+}
+
 /// Ticks as a span, rounded down to nanoseconds; a negative number is 0.
 pub(crate) fn span(ticks: i64, hz: u32) -> Duration {
     let ticks = u128::from(ticks.max(0).unsigned_abs());
