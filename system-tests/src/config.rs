@@ -19,6 +19,7 @@ const BUDGETS: &str = "[limits.attempts]\nrate = 1000000\nburst = 1000000\n[limi
 /// audited strictly.
 #[derive(Debug, Clone, Default)]
 pub struct Config {
+    node: String,
     application: String,
     ingress: String,
     limits: String,
@@ -40,6 +41,38 @@ impl Config {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// The server's name.
+    #[must_use]
+    pub fn node(mut self, name: &str) -> Self {
+        self.node = format!("node = {name:?}\n");
+        self
+    }
+
+    /// Pulls streams of `live` from these nodes, each with its name and address, with this key. A
+    /// pull stays open without a viewer for half a second.
+    #[must_use]
+    pub fn pull(self, origins: &[(&str, SocketAddr)], key: &str) -> Self {
+        let mut this = self.application("wait_for_publisher = \"30s\"");
+        add(
+            &mut this.keys,
+            "[[relay.pull]]\napplication = \"live\"\ngrace = \"500ms\"",
+        );
+        for node in origins {
+            add_node(&mut this.keys, "[[relay.pull.origin]]", node, key);
+        }
+        this
+    }
+
+    /// Pushes streams of `live` to these nodes, each with its name and address, with this key.
+    #[must_use]
+    pub fn push(mut self, targets: &[(&str, SocketAddr)], key: &str) -> Self {
+        add(&mut self.keys, "[[relay.push]]\napplication = \"live\"");
+        for node in targets {
+            add_node(&mut self.keys, "[[relay.push.target]]", node, key);
+        }
+        self
     }
 
     /// A line of `[[application]]`.
@@ -225,7 +258,10 @@ impl Config {
     pub(crate) fn to_toml(&self, rtmp: SocketAddr, http: SocketAddr, data: &Path) -> String {
         let filter = self.log_filter.as_deref();
         let filter = filter.unwrap_or("info,livetrail_rtmp=debug");
-        let mut text = format!("data = {data:?}\n\n[log]\nfilter = {filter:?}\n");
+        let mut text = format!(
+            "{}data = {data:?}\n\n[log]\nfilter = {filter:?}\n",
+            self.node
+        );
         if self.log_personal {
             add(&mut text, "personal = true");
         }
@@ -250,6 +286,11 @@ impl Config {
         }
         text + "\n" + &self.keys + "\n" + &self.api_tokens
     }
+}
+
+fn add_node(text: &mut String, table: &str, (name, at): &(&str, SocketAddr), key: &str) {
+    let lines = format!("{table}\nname = {name:?}\nurl = \"rtmp://{at}\"\nsecret = {key:?}");
+    add(text, &lines);
 }
 
 fn add(text: &mut String, line: &str) {

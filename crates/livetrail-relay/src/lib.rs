@@ -55,6 +55,10 @@ pub use counts::{PullCounts, PushCounts};
 pub use pull::PROTOCOL;
 pub use pulls::{PullOptions, Pulls};
 pub use pushes::Pushes;
+/// The reasons of refusals that this crate and the engine give for relayed streams. They are not in
+/// [`Reason::labels`](livetrail_engine::Reason::labels).
+pub const REASONS: [&str; 2] = ["origin_unavailable", "relay_loop"];
+
 pub use rules::{Node, NodeError, PullRule, PushRule, Streams};
 
 #[cfg(test)]

@@ -46,6 +46,22 @@ fn the_commands_for_tls_run() {
     assert!(reader.follow("tls.md") >= 3);
 }
 
+/// The configurations of the page are those of its commands.
+#[test]
+fn the_commands_for_nodes_run() {
+    let reader = Reader::new();
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/nodes.md");
+    let page = std::fs::read_to_string(page).expect("the page");
+    let blocks = page.split("```toml\n# ").skip(1);
+    let files = blocks.map(|block| {
+        let (name, text) = block.split_once('\n').expect("a name");
+        let (text, _) = text.split_once("```").expect("an end");
+        std::fs::write(reader.folder.path().join(name), text).expect("a file");
+    });
+    assert_eq!(files.count(), 3);
+    assert!(reader.follow("nodes.md") >= 8);
+}
+
 /// Each line of a table with a column "shown by" names what shows its claims: a test, or a command.
 #[test]
 fn the_tests_and_commands_that_the_page_of_clauses_names_exist() {

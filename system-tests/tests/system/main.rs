@@ -21,6 +21,7 @@ mod log;
 mod looked;
 mod manners;
 mod many;
+mod nodes;
 mod open_files;
 mod operator;
 mod pages;

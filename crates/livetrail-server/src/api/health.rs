@@ -80,6 +80,9 @@ pub(super) struct Health {
     /// Who follows the trail.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     sinks: Vec<SinkHealth>,
+    /// Streams that are pulled from other nodes and have no origin now. Their viewers wait.
+    #[serde(skip_serializing_if = "is_zero")]
+    pulls_without_origin: u64,
     /// Records that wait to be written.
     queue_depth: usize,
     /// Records that were lost since the start.
@@ -196,6 +199,7 @@ pub(super) async fn health(State(state): State<ApiState>) -> (StatusCode, Json<H
         _ => ((StatusCode::SERVICE_UNAVAILABLE, "stopping"), None),
     };
     let personal = trail.personal;
+    let pulls = state.inner.relays.pulls.counts();
     let clear = trail.sinks.iter();
     let clear = clear.filter(|sink| sink.personal == PersonalMode::Clear);
     let health = Health {
@@ -214,6 +218,7 @@ pub(super) async fn health(State(state): State<ApiState>) -> (StatusCode, Json<H
         signing_waits_for: trail.signing_waits_for,
         sinks: trail.sinks.into_iter().map(SinkHealth::from).collect(),
         version: env!("CARGO_PKG_VERSION"),
+        pulls_without_origin: pulls.open.saturating_sub(pulls.carrying),
         queue_depth: pipeline.queue_depth(),
         dropped: pipeline.dropped(),
         dropped_seconds_ago: lost_ago.map(|ago| ago.as_secs()),

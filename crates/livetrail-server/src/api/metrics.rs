@@ -5,6 +5,7 @@
 
 mod followers;
 mod personal;
+mod relay;
 mod tls;
 mod writer;
 
@@ -55,8 +56,11 @@ impl Observer for Outcomes {
             | StreamEventKind::PlayEnded { reason, .. } => (&self.ended, reason),
             _ => return,
         };
-        // The server has no reasons of its own, so each is in the table.
-        let known = Reason::labels().find(|label| *label == reason.label());
+        // All others are in the table.
+        let own = livetrail_relay::REASONS;
+        let known = Reason::labels()
+            .chain(own)
+            .find(|label| *label == reason.label());
         family
             .get_or_create(&RoleAndReason {
                 role: event.context.role.label(),
@@ -295,6 +299,7 @@ impl Collector for Now {
         self.trail(&mut writer)?;
         self.personal(&mut writer)?;
         self.sinks(&mut writer)?;
+        self.relays(&mut writer)?;
         self.tls(&mut writer)?;
         self.connections(&mut writer)
     }

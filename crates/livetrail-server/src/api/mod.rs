@@ -55,7 +55,10 @@ use metrics::Requests;
 pub(crate) use metrics::{Admissions, Outcomes, TimedGate};
 pub(crate) use token::ApiTokens;
 
-use crate::{config::Config, serve::Drain};
+use crate::{
+    config::Config,
+    serve::{Drain, Relays},
+};
 
 /// The state that the handlers share.
 #[derive(Clone)]
@@ -71,6 +74,7 @@ struct Inner {
     requests: Requests,
     outcomes: Outcomes,
     admissions: Admissions,
+    relays: Relays,
     trail: TrailView,
     /// The trail's directory. A trail in memory does not have it.
     directory: PathBuf,
@@ -92,7 +96,7 @@ impl ApiState {
         (config, certificates): (&Config, CertificateStore),
         engine: Engine,
         pipeline: Arc<AuditPipeline>,
-        (outcomes, admissions): (Outcomes, Admissions),
+        (outcomes, admissions, relays): (Outcomes, Admissions, Relays),
         trail: TrailView,
         denied: DenyRules,
         drain: Drain,
@@ -111,6 +115,7 @@ impl ApiState {
                 tokens: Arc::new(ApiTokens::new(&config.api)),
                 outcomes,
                 admissions,
+                relays,
                 trail,
                 directory: trail_directory(&config.data),
                 denied,

@@ -50,7 +50,7 @@ pub(super) fn bound_of(key: &str) -> Option<Bound> {
 
 impl Config {
     /// The sections with their keys, in the order of the file.
-    fn sections(&self) -> [(&'static str, &dyn Section); 10] {
+    fn sections(&self) -> [(&'static str, &dyn Section); 11] {
         [
             ("rtmp", &self.rtmp),
             ("http", &self.http),
@@ -59,6 +59,7 @@ impl Config {
             ("application", &self.application),
             ("limits", &self.limits),
             ("auth", &self.auth),
+            ("relay", &self.relay),
             ("audit", &self.audit),
             ("trail", &self.trail),
             ("sink", &self.sink),
@@ -222,6 +223,7 @@ impl Section for Config {
             section.check().map_err(|wrong| wrong.within(key))?;
         }
         self.check_applications_of_keys()?;
+        self.relay.check_applications(&self.application)?;
         self.check_openings()?;
         self.check_addresses()
     }

@@ -156,6 +156,7 @@ pub(crate) fn load(
     config.tls.resolve(base);
     config.trail.resolve(base);
     config.auth.resolve(base);
+    config.relay.resolve(base);
     for sink in &mut config.sink {
         sink.resolve(base);
     }
@@ -352,7 +353,17 @@ fn read_secrets(config: &mut Config, base: &Path, source: &Source<'_>) -> Result
             let at = format!("auth.callback[{i}]");
             (at, &mut service.secret, &service.secret_file)
         });
-    for (key, secret, file) in keys.chain(named).chain(tokens).chain(services) {
+    let of_peers: Vec<_> = config.relay.peers().map(|(at, _)| at).collect();
+    let peers = of_peers.into_iter().zip(config.relay.peers_mut());
+    // A node may let this one in without a key.
+    let peers = peers
+        .filter(|(_, peer)| peer.secret.is_some() || peer.secret_file.is_some())
+        .map(|(at, peer)| {
+            let at = format!("relay.{at}");
+            (at, &mut peer.secret, &peer.secret_file)
+        });
+    let all = keys.chain(named).chain(tokens).chain(services).chain(peers);
+    for (key, secret, file) in all {
         let path = file.as_ref().map(|file| base.join(file));
         let places = Secret::of("secret").itself(secret.as_ref());
         let read = places.file(path.as_deref()).read();

@@ -20,6 +20,7 @@ mod modes;
 mod outside;
 mod place;
 mod proxies;
+mod relay;
 mod retention;
 mod section;
 mod sinks;
@@ -48,6 +49,7 @@ pub(crate) use load::{Overrides, load, unknown_variables, variables};
 pub(crate) use log::{Log, LogFormat};
 pub(crate) use modes::readable_secrets;
 pub(crate) use outside::Outside;
+pub(crate) use relay::Relay;
 pub(crate) use tls::{ClientCertificates, Tls};
 pub(crate) use trail::Trail;
 pub(crate) use types::{LogFilter, NamedSecret, networks::parse as parse_network};
@@ -73,6 +75,7 @@ pub(crate) struct Config {
     pub(crate) application: Vec<Application>,
     pub(crate) limits: SessionLimits,
     pub(crate) auth: Auth,
+    pub(crate) relay: Relay,
     pub(crate) audit: Audit,
     pub(crate) trail: Trail,
     pub(crate) sink: Vec<Sink>,
@@ -100,6 +103,7 @@ impl Default for Config {
             application: vec![Application::default()],
             limits: SessionLimits::default(),
             auth: Auth::default(),
+            relay: Relay::default(),
             audit: Audit::default(),
             trail: Trail::default(),
             sink: Vec::new(),

@@ -70,6 +70,11 @@ impl Config {
                     .iter()
                     .map(|service| (service.secret.is_some(), service.secret_file.as_ref())),
             )
+            .chain(
+                self.relay
+                    .peers()
+                    .map(|(_, peer)| (peer.secret.is_some(), peer.secret_file.as_ref())),
+            )
     }
 }
 

@@ -164,6 +164,17 @@ pub(super) mod networks {
     }
 }
 
+pub(super) mod app_pattern {
+    //! The name of an application, or a beginning of names.
+    use livetrail_engine::AppPattern;
+
+    use super::{Deserializer, Parsed};
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<AppPattern, D::Error> {
+        d.deserialize_str(Parsed::new("an application's name"))
+    }
+}
+
 pub(super) mod app_patterns {
     //! Names of applications, or beginnings of names.
     use livetrail_engine::AppPattern;

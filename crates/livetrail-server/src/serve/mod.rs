@@ -9,6 +9,7 @@ mod log;
 mod notify;
 mod plan;
 mod proxies;
+mod relays;
 mod reload;
 mod settings;
 mod signals;
@@ -32,6 +33,8 @@ pub(crate) use limits::raise_open_files;
 pub(crate) use log::init as init_log;
 pub(crate) use plan::StartPlan;
 use proxies::Proxies;
+pub(crate) use relays::Relays;
+use relays::Rules;
 pub(crate) use reload::Reloadable;
 pub(crate) use settings::trail_settings;
 pub(crate) use signals::{Harmless, Signals};
@@ -56,6 +59,7 @@ pub(crate) struct Server {
     deny: DenyRules,
     addresses: Addresses,
     drain: Drain,
+    relays: Relays,
     stop: watch::Sender<bool>,
     gateways: JoinSet<()>,
     shutdown_timeout: Duration,
@@ -119,13 +123,16 @@ impl Server {
         let (outcomes, admissions) = (Outcomes::default(), Admissions::default());
         let gate = pipeline.gate(config.audit.policy());
         let gate = TimedGate::new(gate, clock.clone(), admissions.clone());
+        let relays = Relays::new(tokio::runtime::Handle::current());
+        relays.exchange(Rules::of(&config)?);
         let engine = engine_builder(&config)
             .clock(clock.clone())
             .observer(pipeline.clone())
             .observer(outcomes.clone())
             .authenticator(auth.clone())
-            .gate(gate)
-            .build()?;
+            .gate(gate);
+        let engine = relays.of_engine(engine, &config).build()?;
+        relays.start(&engine);
         let deny = denied::rules(&config, pipeline.clone(), clock.clone());
         let proxies = Proxies::new(&config);
         let gateways = match Gateways::new(&fitted, &engine, sockets, (&proxies, &certificates)) {
@@ -142,7 +149,7 @@ impl Server {
             (&config, certificates.store()),
             engine.clone(),
             pipeline.clone(),
-            (outcomes, admissions),
+            (outcomes, admissions, relays.clone()),
             trail.view(),
             deny.clone(),
             drain.clone(),
@@ -159,11 +166,12 @@ impl Server {
                 config.clone(),
                 auth,
                 state.tokens(),
-                (deny.clone(), proxies),
+                (deny.clone(), proxies, relays.clone()),
                 certificates.clone(),
             ),
             deny,
             drain,
+            relays,
             shutdown_timeout: config.shutdown_timeout.0,
             engine,
             pipeline,
@@ -228,6 +236,7 @@ impl Server {
         if !self.engine.shutdown(part).await {
             tracing::warn!("the trail has not been synced yet");
         }
+        self.relays.stop();
         self.stop.send_replace(true);
         let gateways = async { while self.gateways.join_next().await.is_some() {} };
         if tokio::time::timeout(part, gateways).await.is_err() {

@@ -41,6 +41,7 @@ impl StartPlan {
             open(config.auth.publish_is_open()),
             open(config.auth.play_is_open()),
         ));
+        plan.relays(config);
         if !config.sink.is_empty() {
             let names = config.sink.iter().map(|sink| sink.name.as_str());
             plan.step(format!("send the trail to {}", listed("sink", names)));
@@ -89,6 +90,27 @@ impl StartPlan {
             }
         }
         Ok(())
+    }
+
+    fn relays(&mut self, config: &Config) {
+        for pull in &config.relay.pull {
+            let names = pull.origin.iter().map(|node| node.name.0.as_str());
+            self.step(format!(
+                "pull {} of {} from {}",
+                pull.stream,
+                pull.application,
+                listed("node", names)
+            ));
+        }
+        for push in &config.relay.push {
+            let names = push.target.iter().map(|node| node.name.0.as_str());
+            self.step(format!(
+                "push {} of {} to {}",
+                push.stream,
+                push.application,
+                listed("node", names)
+            ));
+        }
     }
 
     fn addresses(&mut self, config: &Config) {

@@ -9,6 +9,7 @@ use livetrail_gateway::DenyRules;
 use super::{
     certificates::{Certificates, Exchange},
     proxies::Proxies,
+    relays::{Relays, Rules},
 };
 use crate::{
     api::ApiTokens,
@@ -28,10 +29,11 @@ const MOST_SETTINGS: usize = 40;
 
 /// The sections and settings that a reload puts in force. Of an application, what it says about
 /// personal data is not among them.
-const EXCHANGEABLE: [&str; 12] = [
+const EXCHANGEABLE: [&str; 13] = [
     "application",
     "limits",
     "auth",
+    "relay",
     "api.token",
     "api.certificate",
     "tls.certificate",
@@ -51,6 +53,7 @@ pub(crate) struct Reloadable {
     denied: DenyRules,
     proxies: Proxies,
     certificates: Certificates,
+    relays: Relays,
 }
 
 impl Reloadable {
@@ -58,7 +61,7 @@ impl Reloadable {
         config: Config,
         auth: Arc<Exchangeable>,
         tokens: Arc<ApiTokens>,
-        (denied, proxies): (DenyRules, Proxies),
+        (denied, proxies, relays): (DenyRules, Proxies, Relays),
         certificates: Certificates,
     ) -> Self {
         Self {
@@ -68,6 +71,7 @@ impl Reloadable {
             denied,
             proxies,
             certificates,
+            relays,
         }
     }
 
@@ -145,6 +149,7 @@ impl Reloadable {
         let old = self.current();
         let stays_closed = keep_closed(&old.auth, &mut config.auth);
         let chain = self.auth.chain(&config.auth)?;
+        let relays = Rules::of(&config)?;
         let wanted = config.clone();
         keep_personal(&old.application, &mut config.application)?;
         // The addresses stay unchanged, whatever the file now has.
@@ -169,6 +174,7 @@ impl Reloadable {
         self.tokens.exchange(&config.api);
         self.denied.exchange(config.auth.deny_ips.iter().copied());
         self.proxies.exchange(&config);
+        self.relays.exchange(relays);
         let revoked = revoked(&old.auth, &config.auth);
         let ended = engine.revoke(revoked);
         let changes = Changes {
@@ -182,6 +188,7 @@ impl Reloadable {
             application: config.application,
             limits: config.limits,
             auth: config.auth,
+            relay: config.relay,
             rtmp: crate::config::Rtmp {
                 trusted_proxies: config.rtmp.trusted_proxies,
                 require_proxy: config.rtmp.require_proxy,
@@ -297,6 +304,10 @@ fn revoked<'a>(old: &'a Auth, new: &'a Auth) -> impl Fn(&SessionContext) -> bool
     };
     let (rules_before, rules_now) = (rules(old), rules(new));
     move |session| {
+        // The server itself has admitted it.
+        if session.protocol == livetrail_relay::PROTOCOL {
+            return false;
+        }
         if networks.refuses(session.peer.map(|peer| peer.ip())) {
             return true;
         }
@@ -372,6 +383,7 @@ impl Changes {
                 ),
                 ("limits", old.limits == new.limits),
                 ("auth", old.auth == new.auth),
+                ("relay", old.relay == new.relay),
                 ("api.token", old.api.token == new.api.token),
                 (
                     "api.certificate",
@@ -579,6 +591,11 @@ mod tests {
         Arc::new(Exchangeable::new(Chain::new(), outside, api_tokens))
     }
 
+    fn no_rules(runtime: &tokio::runtime::Runtime) -> (DenyRules, Proxies, Relays) {
+        let relays = Relays::new(runtime.handle().clone());
+        (DenyRules::default(), Proxies::default(), relays)
+    }
+
     #[test]
     fn an_api_that_others_can_reach_keeps_its_token_whatever_a_reload_says() {
         let token = ApiToken {
@@ -601,7 +618,7 @@ mod tests {
                 public,
                 auth,
                 tokens,
-                (DenyRules::default(), Proxies::default()),
+                no_rules(&runtime),
                 Certificates::none(),
             );
             let engine = Engine::builder().build().unwrap();
@@ -751,13 +768,8 @@ mod tests {
         let runtime = tokio::runtime::Runtime::new().unwrap();
         let auth = no_authenticators(&runtime, &[]);
         let tokens = Arc::new(ApiTokens::new(&old.api));
-        let reloadable = Reloadable::new(
-            old,
-            auth,
-            tokens,
-            (DenyRules::default(), Proxies::default()),
-            Certificates::none(),
-        );
+        let reloadable =
+            Reloadable::new(old, auth, tokens, no_rules(&runtime), Certificates::none());
         let engine = Engine::builder().build().unwrap();
         reloadable.apply(new.clone(), &engine).unwrap();
         let (again, _) = reloadable.apply(new, &engine).unwrap();
@@ -772,6 +784,7 @@ mod tests {
             ("api.token[a]", true),
             ("api.listen", false),
             ("authority", false),
+            ("relay.pull[0].grace", true),
             ("tls.certificate[0].chain", true),
             ("tls.expiry_warning", false),
             ("http.trusted_proxies", true),
