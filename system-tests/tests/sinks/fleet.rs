@@ -14,6 +14,7 @@ use system_tests::{Finished, clock, livetrail, livetrail_verify, run};
 use tempfile::TempDir;
 use tokio::task::block_in_place;
 
+use crate::page::Typist;
 use crate::postgres::Table;
 
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -66,6 +67,11 @@ impl Fleet {
                 .collect::<Vec<_>>();
             std::fs::write(dir.path().join(format!("{number}.vkey")), keys.join("\n")).unwrap();
         }
+        let keys = logs
+            .iter()
+            .flat_map(|log| log.reader().verifier_keys().to_vec());
+        let keys: Vec<_> = keys.map(|key| key.to_string()).collect();
+        std::fs::write(dir.path().join("fleet.vkey"), keys.join("\n")).unwrap();
         let older = dir.path().join("older.checkpoint");
         let [_, cut, _] = &logs;
         cut.add(100);
@@ -95,6 +101,33 @@ impl Fleet {
         let mut command = self.command(livetrail(), &[&["trail", "query"], place].concat());
         command.args(more);
         run("livetrail trail query", &command, PATIENCE)
+    }
+
+    /// Types the commands on the page about several nodes that have this word, with these texts in
+    /// place of the page's. Returns their number.
+    pub(crate) fn follow_page(&self, word: &str, replaced: &[(&str, &str)]) -> usize {
+        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/nodes.md");
+        let page = std::fs::read_to_string(page).unwrap();
+        let is_asked = |line: &&str| line.starts_with("livetrail") && line.contains(word);
+        let keys = self.dir.path().join("fleet.vkey");
+        let mut typist = Typist::new();
+        typist.knows("AWS_ACCESS_KEY_ID", "trail");
+        typist.knows("AWS_SECRET_ACCESS_KEY", "a-secret");
+        let commands = page.lines().filter(is_asked).map(|line| {
+            let line = line.replace("fleet.vkey", keys.to_str().unwrap());
+            let replace = |line: String, (from, to): &(&str, &str)| line.replace(from, to);
+            let finished = typist.tries(&replaced.iter().fold(line, replace));
+            // By now all three are silent, and these logs are not those of servers.
+            let is_verifier = finished.stdout.starts_with("NOT SOUND");
+            let wanted = i32::from(is_verifier);
+            assert_eq!(
+                finished.status.code(),
+                Some(wanted),
+                "{}",
+                finished.output()
+            );
+        });
+        commands.count()
     }
 
     /// Checks what the verifier and a query say about the place.
@@ -221,6 +254,11 @@ fn a_database_of_several_servers_is_verified_and_queried_as_a_whole() {
                 3
             );
         });
+        block_in_place(|| {
+            let on_page = "postgres://auditor@127.0.0.1:5432/trail";
+            let typed = fleet.follow_page("--postgres", &[(on_page, &url)]);
+            assert_eq!(typed, 4);
+        });
         // The columns and the entries of a changed row are compared.
         let change = |what: &str| {
             let sql = format!(
@@ -285,6 +323,9 @@ fn a_bucket_of_several_servers_is_verified_and_queried_as_a_whole() {
             let fleet = Fleet::follow(|_| Arc::new(bucket.own_sink()));
             let (endpoint, url) = bucket.address();
             fleet.check(&[&url, "--s3-endpoint", &endpoint]);
+            let on_page = ["s3://bucket/trails", "http://127.0.0.1:9000"];
+            let typed = fleet.follow_page("s3://", &[(on_page[0], &url), (on_page[1], &endpoint)]);
+            assert_eq!(typed, 2);
         });
     });
 }

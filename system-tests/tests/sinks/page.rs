@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use system_tests::{Postgres, Process, clock, http, livetrail, livetrail_verify, run};
+use system_tests::{Finished, Postgres, Process, clock, http, livetrail, livetrail_verify, run};
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -94,6 +94,11 @@ impl Typist {
     /// Types a command that continues in the background.
     pub(crate) fn begins(&self, command: &str) -> Process {
         Process::spawn(command, &self.shell(command))
+    }
+
+    /// Types a command that may fail. Returns how it ended.
+    pub(crate) fn tries(&self, command: &str) -> Finished {
+        run(command, &self.shell(command), PATIENCE)
     }
 
     /// The server's metric with this beginning, as soon as it has this value.

@@ -318,7 +318,12 @@ fn the_logs_of_several_servers_are_read_back_verified_and_queried_as_a_whole() {
             command.arg(&config).arg("--to").arg(&copies);
             let read = run("sinks read kafka", &command, Duration::from_secs(120)).success();
             assert!(read.stdout.contains(": 3 logs. Now: "), "{}", read.stdout);
-            fleet.check(&[copies.to_str().unwrap()]);
+            let copies = copies.to_str().unwrap();
+            fleet.check(&[copies]);
+            assert_eq!(
+                fleet.follow_page("--fleet copies", &[("copies", copies)]),
+                2
+            );
         });
     });
 }
