@@ -1,5 +1,5 @@
 //! Installs the package in a folder, and runs the server from there as its unit would: as another
-//! user, without capabilities, notifying its manager. While it serves a viewer, the package is
+//! user, without capabilities, notifying its manager. While it serves viewers, the package is
 //! upgraded.
 //!
 //! There may be no service manager on this machine. What the unit's filter of system calls allows
@@ -26,6 +26,9 @@ const USER: u32 = 65_534;
 
 /// The longest time for one step.
 const MOST: Duration = Duration::from_secs(60);
+
+/// What an administrator adds to the configuration for TLS.
+const TLS: &str = "\n[[tls.certificate]]\nchain = \"chain.pem\"\nkey = \"key.pem\"\n";
 
 /// Files that must be there after an installation.
 const INSTALLED: [&str; 8] = [
@@ -58,7 +61,7 @@ pub(crate) fn check(package: &Package, run: impl Fn(Command) -> Result<()>) -> R
     let trace = at.folder.join("calls");
     at.prepare()?;
     let mut server = at.start(Some(&trace))?;
-    at.upgrade_under_a_viewer(&mut server, package, &run)?;
+    at.upgrade_under_viewers(&mut server, package, &run)?;
     check_calls(&unit, &trace)?;
 
     // The next version continues the trail.
@@ -121,11 +124,21 @@ impl Installation {
     /// What an administrator does once.
     fn prepare(&self) -> Result<()> {
         fs::create_dir_all(self.data())?;
+        let key = self.config_folder().join("key.pem");
+        let mut openssl = Command::new("openssl");
+        openssl.args(["req", "-x509", "-newkey", "ed25519", "-nodes", "-subj"]);
+        openssl.args(["/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]);
+        openssl.args(["-addext", "basicConstraints=critical,CA:FALSE"]);
+        openssl.arg("-out").arg(self.chain()).arg("-keyout");
+        read(openssl.arg(&key))?;
+        let config = fs::read_to_string(self.config())?;
+        fs::write(self.config(), config + TLS)?;
         for of_server in [
             self.data(),
             self.folder.clone(),
             self.config(),
             self.config_folder(),
+            key,
         ] {
             chown(&of_server, Some(USER), Some(USER))?;
         }
@@ -139,6 +152,10 @@ impl Installation {
 
     fn config_folder(&self) -> PathBuf {
         self.root.join("etc/livetrail")
+    }
+
+    fn chain(&self) -> PathBuf {
+        self.config_folder().join("chain.pem")
     }
 
     fn config(&self) -> PathBuf {
@@ -172,6 +189,8 @@ impl Installation {
         command.arg("--config").arg(self.config());
         command.arg("--data").arg(self.data());
         command.args(["--rtmp", "127.0.0.1:0", "--http", "127.0.0.1:0"]);
+        command.env("LIVETRAIL__RTMP__TLS_LISTEN", "127.0.0.1:0");
+        command.env("LIVETRAIL__HTTP__TLS_LISTEN", "127.0.0.1:0");
         command.env("NOTIFY_SOCKET", &path);
         command.stdin(Stdio::null()).stderr(Stdio::null());
         let child = command.spawn().context("setpriv starts")?;
@@ -179,6 +198,7 @@ impl Installation {
             child,
             manager,
             rtmp: String::new(),
+            rtmps: String::new(),
             http: String::new(),
         };
         let ready = server.heard("READY=1")?;
@@ -187,21 +207,23 @@ impl Installation {
             let end = rest.find([',', '\n']).unwrap_or(rest.len());
             Ok(rest[..end].to_owned())
         };
-        (server.rtmp, server.http) = (address("RTMP on ")?, address("HTTP on ")?);
+        server.rtmp = address("RTMP on ")?;
+        server.rtmps = address("RTMPS on ")?;
+        server.http = address("HTTP on ")?;
         Ok(server)
     }
 
-    /// A stream with a viewer, who stays while the package is upgraded and until the server has
-    /// drained.
-    fn upgrade_under_a_viewer(
+    /// A stream with two viewers, one over TLS. They stay while the package is upgraded and until
+    /// the server has drained.
+    fn upgrade_under_viewers(
         &self,
         server: &mut Server,
         package: &Package,
         run: &impl Fn(Command) -> Result<()>,
     ) -> Result<()> {
         let url = format!("rtmp://{}/live/cam", server.rtmp);
-        let mut publisher = Clients::default();
-        publisher.start(Command::new("ffmpeg").args([
+        let mut clients = Clients::default();
+        clients.start(Command::new("ffmpeg").args([
             "-loglevel",
             "error",
             "-re",
@@ -218,15 +240,19 @@ impl Installation {
             &url,
         ]))?;
         server.until("/api/v1/streams", "\"cam\"")?;
-        publisher.start(Command::new(self.program()).args(["play", &url]))?;
-        server.until("/api/v1/sessions?role=play", "\"session\"")?;
+        clients.start(Command::new(self.program()).args(["play", &url]))?;
+        let over_tls = format!("rtmps://{}/live/cam", server.rtmps);
+        let mut viewer = Command::new(self.program());
+        viewer.args(["play", &over_tls, "--ca"]).arg(self.chain());
+        clients.start(&mut viewer)?;
+        server.until("/metrics", "livetrail_sessions{role=\"play\"} 2")?;
         server.signal("HUP")?;
         server.heard("RELOADING=1\nMONOTONIC_USEC=")?;
         server.heard("READY=1")?;
 
         run(self.dpkg(&["--install"], Some(&package.next()?)))?;
         let sessions = server.get("/api/v1/sessions")?;
-        ensure!(sessions.matches("\"session\"").count() == 2, "{sessions}");
+        ensure!(sessions.matches("\"session\"").count() == 3, "{sessions}");
         ensure!(server.get("/readyz")?.contains("ready"), "it serves on");
 
         server.signal("QUIT")?;
@@ -236,8 +262,8 @@ impl Installation {
         let words = String::from_utf8_lossy(&late.stderr).into_owned();
         ensure!(words.contains("server_draining"), "{words}");
         let sessions = server.get("/api/v1/sessions")?;
-        ensure!(sessions.matches("\"session\"").count() == 2, "{sessions}");
-        drop(publisher);
+        ensure!(sessions.matches("\"session\"").count() == 3, "{sessions}");
+        drop(clients);
         server.heard("STOPPING=1")?;
         server.ends()
     }
@@ -248,6 +274,7 @@ struct Server {
     child: Child,
     manager: UnixDatagram,
     rtmp: String,
+    rtmps: String,
     http: String,
 }
 
