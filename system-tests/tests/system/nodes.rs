@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use livetrail_record::{AuditRecord, Value};
 use rustix::process::Signal;
-use system_tests::{Config, Server, Trail, clip, clock, free_address, http, tool};
+use system_tests::{Authority, Config, Server, Trail, clip, clock, free_address, http, tool};
 
 const ENDS: Duration = Duration::from_secs(30);
 
@@ -169,4 +169,42 @@ fn a_stream_is_pushed_to_each_target() {
     let session = pushed.session.expect("a session").to_string();
     assert_eq!(text(at_east, "upstream_session"), session);
     studio.assert_tells_nothing_of(&[KEY]);
+}
+
+/// Between nodes a stream may be encrypted. The edge shows a certificate, and has its name at the
+/// origin.
+#[test]
+fn an_edge_pulls_over_tls_with_its_certificate() {
+    let (authority, rtmps) = (Authority::new(), free_address());
+    authority.sign("server", &[rtmps], 2100);
+    authority.sign_client("edge", "edge.example.org");
+    let origin = Config::new()
+        .node("origin")
+        .auth("publish = \"open\"")
+        .rtmp(&format!("tls_listen = \"{rtmps}\""))
+        .rtmp("client_certificates = \"request\"")
+        .lines(&format!("[tls]\nclient_ca = {:?}", authority.ca()))
+        .lines(&authority.lines("server"))
+        .lines("[[auth.certificate]]\nname = \"edge.example.org\"\ngrant = \"play\"");
+    let mut origin = Server::start(origin);
+    let (ca, pair) = (authority.ca(), ["edge.pem", "edge.key"]);
+    let [chain, key] = pair.map(|name| authority.path(name));
+    let edge = Config::new()
+        .node("edge.example.org")
+        .application("wait_for_publisher = \"30s\"")
+        .lines("[[relay.pull]]\napplication = \"live\"\n[[relay.pull.origin]]")
+        .lines(&format!(
+            "name = \"origin\"\nurl = \"rtmps://{rtmps}\"\nca_file = {ca:?}"
+        ))
+        .lines(&format!("cert_file = {chain:?}\nkey_file = {key:?}"));
+    let mut edge = Server::start(edge);
+    let url = origin.rtmp_url("live/cam");
+    let publisher = tool::ffmpeg_publish(clip::small(), &url, 60, None);
+    origin.await_frames("live/cam", 30);
+    let viewer = join(edge.http()).expect("it is let in");
+    assert_eq!(principals(&origin, "play"), ["edge.example.org"]);
+    drop(viewer);
+    tool::interrupt(publisher);
+    edge.stop();
+    origin.stop();
 }
