@@ -1,6 +1,8 @@
 //! RTMPS and HTTPS: clients that are not ours, certificates that are exchanged, and handshakes that
 //! never end.
 
+#![allow(clippy::print_stderr, reason = "the long forms show their figures")]
+
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
