@@ -145,11 +145,13 @@ impl<F: Format> Egress<F> {
         let signal = Arc::new(WriteSignal::default());
         let mut unwritten = Unwritten::new(variant);
         unwritten.push(&first);
+        let cap = playback.egress_cap().cloned();
         let (reply, answer) = oneshot::channel();
         let mut attaching = Attaching::new(answer, thread.clone());
         let command = Command::Attach {
             playback: Box::new(playback),
-            socket: Socket::new(stream.clone(), cipher, unwritten, variant, signal.clone()),
+            socket: Socket::new(stream.clone(), cipher, unwritten, variant, signal.clone())
+                .capped(cap),
             reply,
         };
         thread.commands.send(command).await.ok()?;

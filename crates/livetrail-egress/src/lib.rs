@@ -42,6 +42,7 @@ mod cipher;
 mod clock;
 mod egress;
 mod format;
+mod meter;
 mod output;
 mod prepared;
 mod rings;

@@ -43,6 +43,8 @@ pub(crate) struct Sender {
     /// What is encrypted for the viewers of one batch. Kept for its capacity: up to
     /// [`MAX_ENCRYPTED_BYTES`].
     encrypted: Vec<u8>,
+    /// Viewers whose frames wait for their caps. The thread takes them after each turn.
+    pub(crate) capped: Vec<ViewerId>,
 }
 
 /// The same frames for each variant in use; there are few.
@@ -71,13 +73,32 @@ impl<'a, F: Format> Variants<'a, F> {
     }
 
     /// Writes to one viewer.
-    fn send_alone(&self, socket: &mut Socket<F>) -> usize {
+    fn send_alone(
+        &self,
+        viewer: ViewerId,
+        socket: &mut Socket<F>,
+        capped: &mut Vec<ViewerId>,
+    ) -> usize {
         let nothing = |prepared: &Prepared<'_, F>| prepared.bytes == 0;
         if socket.is_clear() && self.of(socket.variant).is_some_and(nothing) {
             return self.frames.len();
         }
-        socket.send(self.frames)
+        send_to(viewer, socket, self.frames, capped)
     }
+}
+
+/// Writes frames to one viewer. Notes it if some of them wait for its cap.
+fn send_to<F: Format>(
+    viewer: ViewerId,
+    socket: &mut Socket<F>,
+    frames: &[Arc<SharedFrame>],
+    capped: &mut Vec<ViewerId>,
+) -> usize {
+    let sent = socket.send(frames);
+    if socket.needs_turn() {
+        capped.push(viewer);
+    }
+    sent
 }
 
 impl Sender {
@@ -89,6 +110,7 @@ impl Sender {
             rings,
             results: Vec::new(),
             encrypted: Vec::new(),
+            capped: Vec::new(),
         };
         sender.open();
         sender
@@ -172,13 +194,13 @@ impl Sender {
                 self.retire();
             }
         }
-        let mut results = self.results.drain(..);
+        let (mut results, capped) = (self.results.drain(..), &mut self.capped);
         // Without a result, the write was not tried.
         let not_tried = || Err(io::ErrorKind::WouldBlock.into());
-        batch.take(|_, socket| {
+        batch.take(|viewer, socket| {
             if let Some(cipher) = &mut socket.cipher {
                 if cipher.of_batch(&encrypted).is_none() {
-                    return variants.send_alone(socket);
+                    return variants.send_alone(viewer, socket, capped);
                 }
                 let result = results.next().unwrap_or_else(not_tried);
                 let kept = cipher.sent_of_batch(result, &encrypted);
@@ -189,7 +211,7 @@ impl Sender {
                     let result = results.next().unwrap_or_else(not_tried);
                     socket.sent_prepared(result, prepared, variants.frames)
                 }
-                None => variants.send_alone(socket),
+                None => variants.send_alone(viewer, socket, capped),
             }
         });
         drop(results);
@@ -200,11 +222,11 @@ impl Sender {
 impl<F: Format> Deliver<Socket<F>> for Sender {
     fn deliver(
         &mut self,
-        _viewer: ViewerId,
+        viewer: ViewerId,
         socket: &mut Socket<F>,
         frames: &[Arc<SharedFrame>],
     ) -> usize {
-        socket.send(frames)
+        send_to(viewer, socket, frames, &mut self.capped)
     }
 
     fn deliver_live(
@@ -222,13 +244,14 @@ impl<F: Format> Deliver<Socket<F>> for Sender {
             // The only memory that a write reads outside the shard.
             black_box(sys::handle(&socket.stream));
         };
-        viewers.for_each_touched(touch, |_, socket| {
+        let capped = &mut self.capped;
+        viewers.for_each_touched(touch, |viewer, socket| {
             if socket.is_clear() {
                 variants.prepare(socket.variant);
             }
             match variants.together(socket) {
                 Some(prepared) => socket.send_prepared(prepared, frames),
-                None => variants.send_alone(socket),
+                None => variants.send_alone(viewer, socket, capped),
             }
         });
     }

@@ -5,12 +5,13 @@ use std::{
     sync::Arc,
 };
 
-use livetrail_engine::SharedFrame;
+use livetrail_engine::{EgressCap, SharedFrame};
 use tokio::net::TcpStream;
 
 use crate::{
     cipher::Cipher,
     format::Format,
+    meter::Meter,
     prepared::{MAX_SLICES, Prepared},
     signal::WriteSignal,
     sys,
@@ -31,6 +32,8 @@ pub(crate) struct Socket<F: Format> {
     signal: Arc<WriteSignal>,
     prefaced: bool,
     failed: bool,
+    /// A viewer with a cap is never clear: it is written to by itself.
+    meter: Option<Box<Meter>>,
 }
 
 impl<F: Format> Socket<F> {
@@ -50,6 +53,25 @@ impl<F: Format> Socket<F> {
             signal,
             prefaced: false,
             failed: false,
+            meter: None,
+        }
+    }
+
+    /// Sets how much the viewer may be sent.
+    pub(crate) fn capped(mut self, cap: Option<EgressCap>) -> Self {
+        self.meter = cap.map(|cap| Box::new(Meter::new(cap)));
+        self
+    }
+
+    /// Whether frames wait for the viewer's cap and its next turn must be noted.
+    pub(crate) fn needs_turn(&mut self) -> bool {
+        self.meter.as_mut().is_some_and(|meter| meter.needs_turn())
+    }
+
+    /// The noted turn has come.
+    pub(crate) fn take_turn(&mut self) {
+        if let Some(meter) = &mut self.meter {
+            meter.take_turn();
         }
     }
 
@@ -82,7 +104,7 @@ impl<F: Format> Socket<F> {
             }
         }
         let all = !self.is_unwritten() && !self.failed;
-        self.clear = all && self.prefaced;
+        self.clear = all && self.prefaced && self.meter.is_none();
         all
     }
 
@@ -195,11 +217,21 @@ impl<F: Format> Socket<F> {
         let mut sent = 0_usize;
         while self.send_unwritten() {
             let left = frames.get(sent..).unwrap_or_default();
+            let variant = self.variant;
+            let left = match &mut self.meter {
+                None => left,
+                Some(meter) => meter.allowed::<F>(left, variant),
+            };
             if left.is_empty() {
                 break;
             }
             match self.write_some(left) {
-                Ok(done) => sent = sent.saturating_add(done),
+                Ok(done) => {
+                    if let Some(meter) = &mut self.meter {
+                        meter.charge::<F>(left.get(..done).unwrap_or_default(), variant);
+                    }
+                    sent = sent.saturating_add(done);
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.signal.set_full();
                     break;

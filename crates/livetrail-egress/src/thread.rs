@@ -5,6 +5,7 @@
 //! delayed by at most one such turn.
 
 use std::{
+    collections::VecDeque,
     future::{Future as _, poll_fn},
     pin::Pin,
     sync::Arc,
@@ -29,6 +30,8 @@ const COMMANDS_PER_TURN: usize = 64;
 /// Viewers that are behind and are served per turn. One that has just joined costs a GOP, if its
 /// socket takes it.
 const WAITING_PER_TURN: usize = 16;
+/// How long frames wait for a viewer's cap before they are tried again.
+const CAP_INTERVAL: Duration = Duration::from_millis(50);
 /// Commands that wait for a thread; a connection with a further one waits.
 const MAX_COMMANDS: usize = 1_024;
 
@@ -82,6 +85,8 @@ pub(crate) struct Thread<F: Format> {
     commands: Vec<Command<F>>,
     /// When to send the new frames, if there are any.
     due: Option<Instant>,
+    /// Viewers whose frames wait for their caps, in the order of their turns. Each is there once.
+    capped: VecDeque<(Instant, ViewerId)>,
 }
 
 impl<F: Format> Thread<F> {
@@ -97,6 +102,7 @@ impl<F: Format> Thread<F> {
             send_interval,
             commands: Vec::new(),
             due: None,
+            capped: VecDeque::new(),
         };
         let handle = ThreadHandle {
             commands,
@@ -109,7 +115,8 @@ impl<F: Format> Thread<F> {
     pub(crate) async fn run(mut self) {
         let mut sender = Sender::new(self.rings.clone());
         let mut timer = Box::pin(sleep_until(clock::now()));
-        while self.wait(timer.as_mut()).await {
+        let mut turn = Box::pin(sleep_until(clock::now()));
+        while self.wait(timer.as_mut(), turn.as_mut()).await {
             let mut commands = std::mem::take(&mut self.commands);
             for command in commands.drain(..) {
                 self.handle(command);
@@ -118,16 +125,48 @@ impl<F: Format> Thread<F> {
             for viewer in self.abandoned.take() {
                 self.shard.detach(viewer);
             }
+            self.resume_capped();
             if self.is_due() {
                 self.due = None;
                 self.shard.serve_news(&mut sender);
             }
             self.shard.serve_waiting(WAITING_PER_TURN, &mut sender);
+            self.note_capped(&mut sender.capped);
+        }
+    }
+
+    /// Notes when viewers whose frames wait for their caps have their next turn.
+    fn note_capped(&mut self, viewers: &mut Vec<ViewerId>) {
+        if viewers.is_empty() {
+            return;
+        }
+        let now = clock::now();
+        let at = now.checked_add(CAP_INTERVAL).unwrap_or(now);
+        self.capped
+            .extend(viewers.drain(..).map(|viewer| (at, viewer)));
+    }
+
+    /// Resumes those whose turn has come.
+    fn resume_capped(&mut self) {
+        if self.capped.is_empty() {
+            return;
+        }
+        let now = clock::now();
+        while let Some((_, viewer)) = self.capped.pop_front_if(|(at, _)| *at <= now) {
+            if let Some(socket) = self.shard.state_mut(viewer) {
+                socket.take_turn();
+                self.shard.resume(viewer);
+            }
         }
     }
 
     /// Waits for work; false when there will be none.
-    async fn wait(&mut self, mut timer: Pin<&mut Sleep>) -> bool {
+    async fn wait(&mut self, mut timer: Pin<&mut Sleep>, mut turn: Pin<&mut Sleep>) -> bool {
+        if let Some((at, _)) = self.capped.front()
+            && turn.deadline() != *at
+        {
+            turn.as_mut().reset(*at);
+        }
         poll_fn(|cx| {
             // `try_recv` ignores tokio's budget for tasks, which would delay this thread after some
             // turns.
@@ -154,6 +193,9 @@ impl<F: Format> Thread<F> {
                 return Poll::Ready(true);
             }
             if self.due.is_some() && timer.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(true);
+            }
+            if !self.capped.is_empty() && turn.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(true);
             }
             match self.inbox.poll_recv(cx) {

@@ -136,6 +136,8 @@ both_ways!(
     a_peer_that_is_gone_is_reported_and_the_others_go_on,
     each_viewer_with_a_cipher_gets_the_same_bytes_in_records_of_its_own,
     records_are_whole_and_in_order_although_the_viewer_is_skipped_and_leaves,
+    a_viewer_above_its_cap_waits_and_the_others_do_not,
+    a_viewer_above_its_cap_skips_to_a_keyframe_and_is_not_evicted,
 );
 
 fn engine() -> Engine {
@@ -500,4 +502,100 @@ async fn where_the_system_forbids_io_uring_each_viewer_is_written_to_by_itself()
     for (client, _viewer) in viewers {
         assert!(read_exact(client, wanted.len()).await == wanted);
     }
+}
+
+/// Caps the viewers that join from now on.
+fn cap(engine: &Engine, bits_per_second: u64) {
+    let mut limits = engine.limits();
+    limits.viewer_bits_per_second = bits_per_second;
+    engine.set_limits(limits);
+}
+
+async fn a_viewer_above_its_cap_waits_and_the_others_do_not(io_uring: bool) {
+    let (engine, egress) = (engine(), egress(0, io_uring));
+    let mut publication = engine.publish(attempt()).await.unwrap();
+    publication.push(frame(0, 30_000)).unwrap();
+    cap(&engine, 8_000_000);
+    let capped = attach(&engine, &egress, b"first ", true).await;
+    cap(&engine, 0);
+    let free = attach(&engine, &egress, b"first ", false).await;
+    let mut tasks = Vec::new();
+    let mut readers = Vec::new();
+    // Two seconds' worth are sent at once, and what is left needs another 0.3 s.
+    let frames: Vec<_> = [(0, 30_000)]
+        .into_iter()
+        .chain((1..=240).map(|n| (n, 9_600)))
+        .collect();
+    let clock = SystemClock::new();
+    let began = clock.monotonic();
+    for ((client, viewer), marked) in [(free, false), (capped, true)] {
+        tasks.push(tokio::spawn(async move {
+            poll_fn(|cx| viewer.poll_full(cx)).await
+        }));
+        let wanted = expected(b"first ", marked, frames.iter().copied());
+        let clock = clock.clone();
+        readers.push(tokio::spawn(async move {
+            assert!(read_exact(client, wanted.len()).await == wanted);
+            clock.monotonic()
+        }));
+    }
+    for (n, bytes) in frames.iter().skip(1) {
+        publication.push(frame(*n, *bytes)).unwrap();
+        tokio::task::yield_now().await;
+    }
+    let mut took = Vec::new();
+    for reader in readers {
+        took.push(reader.await.unwrap() - began);
+    }
+    assert!(took[1] >= Duration::from_millis(200), "{took:?}");
+    assert!(took[1] < Duration::from_secs(10), "{took:?}");
+    tasks.into_iter().for_each(|task| task.abort());
+}
+
+async fn a_viewer_above_its_cap_skips_to_a_keyframe_and_is_not_evicted(io_uring: bool) {
+    let app = AppSpec::new("live")
+        .subscriber_max_lag(20)
+        .subscriber_lag_budget(0);
+    let engine = Engine::builder().application(app).build().unwrap();
+    let egress = egress(0, io_uring);
+    let mut publication = engine.publish(attempt()).await.unwrap();
+    // Each GOP has ten frames of a hundred bytes.
+    let gop_frame = |n: u8| {
+        let mut frame = frame(n, 100);
+        if n.is_multiple_of(10) {
+            frame.flags = FrameFlags::KEYFRAME;
+        }
+        frame
+    };
+    publication.push(gop_frame(0)).unwrap();
+    let (free, _free) = attach(&engine, &egress, b"", false).await;
+    cap(&engine, 8_000);
+    let (client, viewer) = attach(&engine, &egress, b"", false).await;
+    let task = tokio::spawn(async move { poll_fn(|cx| viewer.poll_full(cx)).await });
+    let wanted = expected(b"", false, [(0, 100)].into_iter());
+    for client in [&free, &client] {
+        assert!(read_exact(client.try_clone().unwrap(), wanted.len()).await == wanted);
+    }
+    // The thread keeps up: it has served each frame before the next one comes.
+    for n in 1..200 {
+        publication.push(gop_frame(n)).unwrap();
+        read_exact(free.try_clone().unwrap(), 100).await;
+    }
+    // What its cap allows at once, and then the newest GOP from its beginning.
+    let mut next = 1;
+    loop {
+        let letter = read_exact(client.try_clone().unwrap(), 100).await[0];
+        if letter != b'a' + next % 26 {
+            assert_eq!(letter, b'a' + 190 % 26, "after {next}");
+            break;
+        }
+        next += 1;
+        assert!(next < 60, "it is not capped");
+    }
+    let skipped = engine
+        .sessions()
+        .into_iter()
+        .map(|one| one.totals.dropped_frames);
+    assert!(skipped.max() >= Some(100), "{:?}", engine.sessions());
+    task.abort();
 }

@@ -33,6 +33,7 @@ use crate::{
     auth::{Admission, Verdict},
     builder::Limits,
     bus::{Stream, Writer},
+    egress::EgressCap,
     engine::Inner,
     event::{Detail, Reason, Role, SessionContext, StreamEventKind, clean, of_host},
     grant::Grant,
@@ -544,11 +545,16 @@ impl Inner {
             if waits && registry.kept.viewers() >= limits.max_waiting_viewers as u64 {
                 return Some(Err(Reason::LimitReached));
             }
+            let cap = EgressCap::smallest([
+                limits.viewer_bits_per_second,
+                settings.viewer_bits_per_second,
+                pending.admission.limits.viewer_bits_per_second.unwrap_or(0),
+            ]);
             let core = Arc::new(SessionCore::new(
                 context,
                 stream,
                 self.clone(),
-                self.grant_of(&pending.admission),
+                self.grant_of(&pending.admission).capped(cap),
                 paced,
                 pending.lease.map(|lease| Lease::new(lease_ms(lease))),
             ));

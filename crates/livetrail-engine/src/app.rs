@@ -56,6 +56,10 @@ pub struct AppSettings {
     pub max_viewers: usize,
     /// See [`AppSpec::max_instances`].
     pub max_instances: usize,
+    /// See [`AppSpec::viewer_bits_per_second`].
+    pub viewer_bits_per_second: u64,
+    /// See [`AppSpec::egress_bits_per_second`].
+    pub egress_bits_per_second: u64,
     /// See [`AppSpec::wait_for_publisher`].
     pub wait_for_publisher: Duration,
     /// The pattern of names, if these are the settings of several applications.
@@ -76,6 +80,8 @@ impl Default for AppSettings {
             max_publishers: 0,
             max_viewers: 0,
             max_instances: 1_000,
+            viewer_bits_per_second: 0,
+            egress_bits_per_second: 0,
             wait_for_publisher: Duration::ZERO,
             pattern: None,
         }
@@ -220,6 +226,23 @@ impl AppSpec {
     #[must_use]
     pub fn max_instances(mut self, n: usize) -> Self {
         self.settings.max_instances = n;
+        self
+    }
+
+    /// Sets how much each viewer may be sent, in bits per second (0); 0 is no cap. A viewer above
+    /// it falls behind and skips frames, from keyframe to keyframe.
+    #[must_use]
+    pub fn viewer_bits_per_second(mut self, bits: u64) -> Self {
+        self.settings.viewer_bits_per_second = bits;
+        self
+    }
+
+    /// Sets how much all viewers of this application together may need, in bits per second (0); 0
+    /// is no cap. A viewer whose stream does not fit is refused (`limit_reached`). What a viewer
+    /// needs is its stream's bitrate, at most the viewer's cap.
+    #[must_use]
+    pub fn egress_bits_per_second(mut self, bits: u64) -> Self {
+        self.settings.egress_bits_per_second = bits;
         self
     }
 

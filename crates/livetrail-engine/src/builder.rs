@@ -51,6 +51,12 @@ pub struct Limits {
     /// The maximum number of viewers that wait for a publisher at once, in all applications with
     /// [`AppSpec::wait_for_publisher`] (1,000).
     pub max_waiting_viewers: usize,
+    /// How much each viewer may be sent, in bits per second (0); 0 is no cap. A viewer above it
+    /// falls behind and skips frames, from keyframe to keyframe.
+    pub viewer_bits_per_second: u64,
+    /// How much all viewers together may need, in bits per second (0); 0 is no cap. See
+    /// [`AppSpec::egress_bits_per_second`].
+    pub egress_bits_per_second: u64,
     /// The maximum number of bytes that all streams together keep for their viewers (2 GiB). Above
     /// this limit, publishers are refused (`memory_limit`), streams that keep more than an equal
     /// share drop their oldest frames, and the others do not grow. Each stream may still keep 1
@@ -83,6 +89,8 @@ impl Default for Limits {
             max_sessions_per_address: 0,
             max_subscribers_per_stream: 100_000,
             max_waiting_viewers: 1_000,
+            viewer_bits_per_second: 0,
+            egress_bits_per_second: 0,
             stream_memory: 2 << 30,
             idle_timeout: Duration::from_secs(30),
             first_frame_timeout: Duration::from_secs(5),

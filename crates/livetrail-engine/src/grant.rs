@@ -5,13 +5,17 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use crate::auth::AdmissionLimits;
+use crate::{auth::AdmissionLimits, egress::EgressCap};
 
 /// A session's grant.
 pub(crate) struct Grant {
     /// When it expires, in milliseconds of the engine's clock; `u64::MAX` is never.
     until_ms: AtomicU64,
     pub(crate) limits: AdmissionLimits,
+    /// How much a viewer may be sent.
+    pub(crate) cap: Option<EgressCap>,
+    /// What a viewer needs, in bits per second, as it is counted.
+    pub(crate) need_bps: AtomicU64,
 }
 
 impl Grant {
@@ -19,7 +23,15 @@ impl Grant {
         Self {
             until_ms: AtomicU64::new(until_ms),
             limits,
+            cap: None,
+            need_bps: AtomicU64::new(0),
         }
+    }
+
+    /// Sets how much a viewer may be sent.
+    pub(crate) fn capped(mut self, cap: Option<EgressCap>) -> Self {
+        self.cap = cap;
+        self
     }
 
     pub(crate) fn has_expired(&self, now_ms: u64) -> bool {

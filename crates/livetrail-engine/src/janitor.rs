@@ -14,6 +14,7 @@ use std::{
 };
 
 use crate::{
+    egress::Needs,
     engine::Inner,
     event::{Reason, Role, StreamEventKind},
     lease::Lease,
@@ -110,6 +111,12 @@ pub(crate) fn sweep(engine: &Arc<Inner>) {
     }
     let limits = **engine.limits.load();
     let now_ms = now.as_millis() as u64;
+    let has_cap = |core: &Arc<SessionCore>| core.stream.settings.egress_bits_per_second > 0;
+    if limits.egress_bits_per_second > 0 || cores.iter().any(has_cap) {
+        let viewers = cores.iter().filter(|core| core.context.role == Role::Play);
+        let needs = Needs::of(viewers);
+        engine.registry().set_needs(&needs);
+    }
     for core in &cores {
         if core.grant.has_expired(now_ms) {
             core.end(Reason::TokenExpired);

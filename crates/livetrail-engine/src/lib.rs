@@ -29,6 +29,7 @@ mod attempts;
 mod auth;
 mod builder;
 mod bus;
+mod egress;
 mod engine;
 mod error;
 mod event;
@@ -80,6 +81,7 @@ pub use bus::{
     AttachError, Carries, Deliver, HeldBytes, LiveBatch, LiveViewers, Placed, Shard, SharedFrame,
     Spread, ViewerId, WireFormat,
 };
+pub use egress::EgressCap;
 pub use engine::Engine;
 pub use error::{Ended, Error, Result};
 pub use event::{

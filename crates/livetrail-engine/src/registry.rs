@@ -13,6 +13,7 @@ use crate::{
     attempts::Address,
     builder::Limits,
     bus::Stream,
+    egress::{self, Needs, need_of},
     event::{Reason, Role, SessionContext},
     identity::{AppName, SessionId, StreamKey},
     kept::{KeptStreams, may_come_back},
@@ -37,6 +38,8 @@ pub(crate) struct Registry {
     /// Publishers that take a stream over once all gates have let them pass.
     standby: usize,
     started: u64,
+    /// What all viewers need, in bits per second.
+    egress_bps: u64,
     by_address: HashMap<Address, OfOwner>,
     by_principal: HashMap<Arc<str>, OfOwner>,
     by_app: HashMap<AppName, OfApp>,
@@ -56,6 +59,8 @@ struct OfOwner {
 struct OfApp {
     publishers: usize,
     viewers: usize,
+    /// What its viewers need, in bits per second.
+    egress_bps: u64,
     /// The pattern for which it counts as an instance.
     pattern: Option<AppPattern>,
 }
@@ -124,10 +129,38 @@ impl Registry {
         self.check_app(core)?;
         self.check_address(core, None, limits)?;
         self.check_principal(core, None, limits)?;
+        let need = self.check_egress(core, limits)?;
         // The registry's lock is held, so two viewers at once cannot exceed the limit.
         subscribers.fetch_add(1, Relaxed);
         self.add(core);
+        core.grant.need_bps.store(need, Relaxed);
+        self.egress_bps = self.egress_bps.saturating_add(need);
+        if let Some(app) = self.by_app.get_mut(&core.context.key.app) {
+            app.egress_bps = app.egress_bps.saturating_add(need);
+        }
         Ok(())
+    }
+
+    /// Replaces what viewers need.
+    pub(crate) fn set_needs(&mut self, needs: &Needs) {
+        self.egress_bps = needs.all;
+        for (name, app) in &mut self.by_app {
+            app.egress_bps = needs.of_app.get(name).copied().unwrap_or(0);
+        }
+    }
+
+    /// What this viewer needs, if the caps allow it.
+    fn check_egress(&self, core: &SessionCore, limits: &Limits) -> Result<u64, Reason> {
+        let of_app = core.stream.settings.egress_bits_per_second;
+        if of_app == 0 && limits.egress_bits_per_second == 0 {
+            return Ok(0);
+        }
+        let need = need_of(core);
+        let app = self.by_app.get(&core.context.key.app);
+        let present = app.map_or(0, |app| app.egress_bps);
+        egress::within(present, need, of_app)?;
+        egress::within(self.egress_bps, need, limits.egress_bits_per_second)?;
+        Ok(need)
     }
 
     /// Makes `core` the stream's publisher, after the gates have admitted it. Returns the old
@@ -219,6 +252,11 @@ impl Registry {
         }
         if let Some(principal) = &context.principal {
             OfOwner::subtract(&mut self.by_principal, principal.clone(), publishes);
+        }
+        let need = core.grant.need_bps.load(Relaxed);
+        self.egress_bps = self.egress_bps.saturating_sub(need);
+        if let Some(app) = self.by_app.get_mut(&context.key.app) {
+            app.egress_bps = app.egress_bps.saturating_sub(need);
         }
         self.remove_from_app(context);
         if !publishes {

@@ -10,6 +10,7 @@ use std::{
 
 use crate::{
     bus::{Cursor, Found, HeldBytes, Listener, News, SharedFrame, Stream, Writer},
+    egress::EgressCap,
     error::Ended,
     event::{Reason, StreamEventKind},
     frame::{MediaFrame, MediaKind},
@@ -445,6 +446,12 @@ impl Playback {
         self.count(frames.iter().take(taken));
     }
 
+    /// How much this viewer may be sent, if that is limited. The sender keeps the cap.
+    #[must_use]
+    pub fn egress_cap(&self) -> Option<&EgressCap> {
+        self.core().grant.cap.as_ref()
+    }
+
     pub(crate) fn is_live_at(&self, seq: u64, has_video: bool) -> bool {
         self.cursor.is_live_at(seq, has_video)
     }
@@ -512,6 +519,11 @@ impl Playback {
         if let Some(skipped) = self.lagged.add(frames, now_ms) {
             self.core()
                 .report(StreamEventKind::SubscriberLagged { skipped });
+        }
+        let cap = self.egress_cap();
+        if cap.is_some_and(EgressCap::was_exceeded) {
+            // It is not slow: it may not have more.
+            return;
         }
         if now_ms.saturating_sub(self.strikes_since_ms) > LAG_WINDOW_MS {
             (self.strikes, self.strikes_since_ms) = (0, now_ms);

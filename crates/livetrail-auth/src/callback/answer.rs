@@ -48,6 +48,9 @@ pub(super) struct Terms {
     /// The maximum number of sessions at once with this principal.
     #[serde(default)]
     max_sessions: Option<usize>,
+    /// How much a viewer may be sent, in bits per second.
+    #[serde(default)]
+    viewer_bits_per_second: Option<u64>,
     /// How much a publisher may send, in bytes per second.
     #[serde(default)]
     ingress_bytes_per_second: Option<u64>,
@@ -117,6 +120,7 @@ impl Terms {
         }
         let mut limits = AdmissionLimits::none();
         limits.max_sessions = self.max_sessions;
+        limits.viewer_bits_per_second = self.viewer_bits_per_second;
         let (bytes, frames) = (
             self.ingress_bytes_per_second,
             self.ingress_frames_per_second,

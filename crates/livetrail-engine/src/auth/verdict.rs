@@ -91,6 +91,9 @@ pub struct AdmissionLimits {
     /// The maximum number of sessions at once with this principal, publishers and viewers. Above it
     /// the attempt is refused (`limit_reached`). It has no effect without a principal.
     pub max_sessions: Option<usize>,
+    /// How much a viewer may be sent, in bits per second, unless the engine's or the application's
+    /// cap is smaller.
+    pub viewer_bits_per_second: Option<u64>,
 }
 
 impl AdmissionLimits {
@@ -111,6 +114,13 @@ impl AdmissionLimits {
     #[must_use]
     pub fn max_sessions(mut self, n: usize) -> Self {
         self.max_sessions = Some(n);
+        self
+    }
+
+    /// Sets how much a viewer may be sent, in bits per second.
+    #[must_use]
+    pub fn viewer_bits_per_second(mut self, bits: u64) -> Self {
+        self.viewer_bits_per_second = Some(bits);
         self
     }
 }

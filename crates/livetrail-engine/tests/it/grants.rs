@@ -181,3 +181,47 @@ async fn a_pattern_stands_for_a_bounded_number_of_applications() {
     drop(one);
     assert!(engine.publish(of("tenant-3")).await.is_ok());
 }
+
+#[tokio::test]
+async fn viewers_whose_streams_do_not_fit_the_cap_are_refused_until_another_leaves() {
+    let (journal, clock) = (Journal::default(), ManualClock::at(NOW_MS));
+    let engine = engine(&journal, &clock, Admission::anyone());
+    let mut publication = engine.publish(attempt("cam")).await.unwrap();
+    publication.push(keyframe(0)).unwrap();
+    for n in 1..=20 {
+        clock.advance(Duration::from_millis(100));
+        publication.push(delta(n)).unwrap();
+    }
+    let rate = engine.streams()[0].qos.video_bitrate_bps;
+    assert!(rate > 0);
+    let mut limits = engine.limits();
+    limits.egress_bits_per_second = rate * 5 / 2;
+    engine.set_limits(limits);
+    let mut viewers = Vec::new();
+    for _ in 0..2 {
+        viewers.push(engine.play(attempt("cam")).await.unwrap());
+    }
+    let refused = engine.play(attempt("cam")).await.unwrap_err();
+    assert_eq!(refused.reason, Reason::LimitReached);
+    assert!(journal.labels().contains(&"play_denied"));
+    drop(viewers.pop());
+    viewers.push(engine.play(attempt("cam")).await.unwrap());
+    assert!(engine.play(attempt("cam")).await.is_err());
+    // The engine's thread computes again what viewers need: of a stream that has stopped, nothing.
+    clock.advance(Duration::from_secs(4));
+    limits.viewer_bits_per_second = rate / 8;
+    limits.egress_bits_per_second = rate;
+    engine.set_limits(limits);
+    let again = async {
+        loop {
+            if let Ok(capped) = engine.play(attempt("cam")).await {
+                return capped;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let capped = tokio::time::timeout(Duration::from_secs(20), again).await;
+    let capped = capped.unwrap();
+    let cap = capped.egress_cap().map(EgressCap::bits_per_second);
+    assert_eq!(cap, Some(rate / 8));
+}

@@ -7,6 +7,7 @@ use livetrail_settings::{Bounds, ByteSize, Span};
 use serde::Deserialize;
 
 use super::{
+    limits::MAX_BITS_PER_SECOND,
     section::{DAY_S, Section, Wrong},
     types,
 };
@@ -29,6 +30,8 @@ pub(crate) struct Application {
     pub(crate) max_publishers: usize,
     pub(crate) max_viewers: usize,
     pub(crate) max_instances: usize,
+    pub(crate) viewer_bits_per_second: u64,
+    pub(crate) egress_bits_per_second: u64,
     pub(crate) wait_for_publisher: Span,
     pub(crate) names: Names,
     /// How long openings are kept. Without a value it is `trail.retention.openings`.
@@ -54,6 +57,8 @@ impl Default for Application {
             max_publishers: of.max_publishers,
             max_viewers: of.max_viewers,
             max_instances: of.max_instances,
+            viewer_bits_per_second: of.viewer_bits_per_second,
+            egress_bits_per_second: of.egress_bits_per_second,
             wait_for_publisher: Span(of.wait_for_publisher),
             names: Names::Clear,
             openings: None,
@@ -83,6 +88,8 @@ impl Application {
             .max_publishers(self.max_publishers)
             .max_viewers(self.max_viewers)
             .max_instances(self.max_instances)
+            .viewer_bits_per_second(self.viewer_bits_per_second)
+            .egress_bits_per_second(self.egress_bits_per_second)
             .wait_for_publisher(self.wait_for_publisher.0)
             .ingress_limit(self.ingress.limit())
     }
@@ -187,6 +194,12 @@ impl Section for Application {
         list.number("max_viewers", self.max_viewers, 0, 10_000_000, "");
         let instances = ": each may have streams, and is a name in records";
         list.number("max_instances", self.max_instances, 1, 100_000, instances);
+        for (key, bits) in [
+            ("viewer_bits_per_second", self.viewer_bits_per_second),
+            ("egress_bits_per_second", self.egress_bits_per_second),
+        ] {
+            list.number(key, bits, 0, MAX_BITS_PER_SECOND, "");
+        }
         list.span("wait_for_publisher", self.wait_for_publisher, 0, 3_600);
         if let Some(openings) = self.openings {
             list.span("openings", openings, 10_000, 36_500 * DAY_S);

@@ -6,6 +6,9 @@ use serde::Deserialize;
 
 use super::section::{DAY_S, Section};
 
+/// The largest cap on what is sent: a terabit per second.
+pub(super) const MAX_BITS_PER_SECOND: u64 = 1_000_000_000_000;
+
 /// Limits on sessions, and on how long a stream may be silent.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -17,6 +20,8 @@ pub(crate) struct SessionLimits {
     pub(crate) max_sessions_per_ip: usize,
     pub(crate) max_subscribers_per_stream: usize,
     pub(crate) max_waiting_viewers: usize,
+    pub(crate) viewer_bits_per_second: u64,
+    pub(crate) egress_bits_per_second: u64,
     pub(crate) stream_memory: ByteSize,
     pub(crate) idle_timeout: Span,
     pub(crate) first_frame_timeout: Span,
@@ -72,6 +77,8 @@ impl Default for SessionLimits {
             max_sessions_per_ip: of.max_sessions_per_address,
             max_subscribers_per_stream: of.max_subscribers_per_stream,
             max_waiting_viewers: of.max_waiting_viewers,
+            viewer_bits_per_second: of.viewer_bits_per_second,
+            egress_bits_per_second: of.egress_bits_per_second,
             stream_memory: ByteSize(usize::try_from(of.stream_memory).unwrap_or(usize::MAX)),
             idle_timeout: Span(of.idle_timeout),
             first_frame_timeout: Span(of.first_frame_timeout),
@@ -93,6 +100,8 @@ impl SessionLimits {
         limits.max_sessions_per_address = self.max_sessions_per_ip;
         limits.max_subscribers_per_stream = self.max_subscribers_per_stream;
         limits.max_waiting_viewers = self.max_waiting_viewers;
+        limits.viewer_bits_per_second = self.viewer_bits_per_second;
+        limits.egress_bits_per_second = self.egress_bits_per_second;
         limits.stream_memory = self.stream_memory.0 as u64;
         limits.idle_timeout = self.idle_timeout.0;
         limits.first_frame_timeout = self.first_frame_timeout.0;
@@ -136,6 +145,12 @@ impl Section for SessionLimits {
             ("short_sessions.burst", self.short_sessions.burst),
         ] {
             list.number(key, value, 1, 1_000_000, "");
+        }
+        for (key, bits) in [
+            ("viewer_bits_per_second", self.viewer_bits_per_second),
+            ("egress_bits_per_second", self.egress_bits_per_second),
+        ] {
+            list.number(key, bits, 0, MAX_BITS_PER_SECOND, "");
         }
         // Each stream may keep 1 MiB, even if the budget is used up.
         list.bytes("stream_memory", self.stream_memory, 1 << 20, 1 << 40);

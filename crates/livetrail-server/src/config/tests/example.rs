@@ -175,7 +175,7 @@ fn every_number_size_and_span_of_the_example_has_an_upper_bound() {
     let mut tried = 0;
     each_value(&toml::Value::Table(whole.clone()), "", &mut |key, value| {
         let huge: toml::Value = match value {
-            toml::Value::Integer(_) => i64::from(u32::MAX).into(),
+            toml::Value::Integer(_) => i64::MAX.into(),
             toml::Value::String(text) if text.parse::<Span>().is_ok() => "9999999d".into(),
             toml::Value::String(text) if text.parse::<ByteSize>().is_ok() => "999999GiB".into(),
             _ => return,
