@@ -85,9 +85,9 @@ mod tests {
     use super::{fuzz_forwarded, fuzz_request};
 
     /// Pieces that mean something in a request.
-    const PIECES: [&str; 18] = [
+    const PIECES: [&str; 20] = [
         "/", "live", "cam", ".flv", "?", "%3F", "%2f", ";", "&", "token=", "%zz", "%", "Bearer ",
-        "\n", "[::1]", ":80", "é", " ",
+        "Basic ", "Ym9iOng=", "\n", "[::1]", ":80", "é", " ",
     ];
 
     /// Pieces that mean something in a header that names a client.

@@ -14,7 +14,7 @@ use axum::{
 };
 use livetrail_engine::{
     Attempt, CertificateName, ClientAddress, Credentials, Denied, Engine, Playback, Reason, Role,
-    StreamKey,
+    Secret, StreamKey,
 };
 use livetrail_gateway::query_credentials;
 
@@ -44,7 +44,8 @@ struct Context {
 /// Serves `GET` and `HEAD` of `/{app}/{stream}.flv` and `/{app}/{instance}/{stream}.flv` from the
 /// engine's streams.
 ///
-/// - The token comes from `Authorization: Bearer`, else from `?token=`.
+/// - The token comes from `Authorization: Bearer`, else from `?token=`. User and password come from
+///   `Authorization: Basic`, else from `?user=` and `?pass=`.
 /// - The peer's address comes from axum's `ConnectInfo`, which [`HttpGateway`](crate::HttpGateway)
 ///   provides. In another server use `into_make_service_with_connect_info::<SocketAddr>()`. Without
 ///   it no viewer has an address on record, and a warning in the log reports this.
@@ -108,7 +109,11 @@ fn preflight(asked: &HeaderMap) -> Response<Body> {
 
 async fn play(context: &Context, request: &Parts) -> Result<Response<Body>> {
     let authorization = request.headers.get(header::AUTHORIZATION);
-    let Wanted { named, token } = wanted(
+    let Wanted {
+        named,
+        token,
+        login,
+    } = wanted(
         request.uri.path(),
         request.uri.query(),
         authorization.and_then(|value| value.to_str().ok()),
@@ -120,7 +125,10 @@ async fn play(context: &Context, request: &Parts) -> Result<Response<Body>> {
     if request.extensions.get::<ProxysOwn>().is_some() {
         return Err(Error::NoClient);
     }
-    let credentials = credentials(token.as_deref(), &named, request);
+    let mut credentials = credentials(token.as_deref(), &named, request);
+    if let Some((user, password)) = login {
+        credentials = credentials.user(Secret::new(user), Some(Secret::new(password)));
+    }
     let shown = token.is_some() || credentials.user.is_some();
     let refused = |denied: Denied| {
         if denied.reason == Reason::Unauthorized && !shown {

@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
-use livetrail_engine::{Admission, Attempt, NumericDate, Reason, Role, TokenClaims, Verdict};
+use livetrail_engine::{
+    Admission, Attempt, NumericDate, Reason, Role, TokenClaims, UntrustedToken, Verdict,
+};
 use serde::Deserialize;
+use serde_json::Value;
 
-use super::options::JwksOptions;
+use super::{options::JwksOptions, permissions::Permissions};
 use crate::principal::principal;
 
 /// The claims of a token. They are believed once its signature is verified.
@@ -21,6 +24,9 @@ pub(crate) struct Claims {
     nbf: Option<NumericDate>,
     #[serde(flatten)]
     of_stream: TokenClaims,
+    /// Present if the issuer's tokens have such a claim.
+    #[serde(skip)]
+    permissions: Option<Permissions>,
 }
 
 #[derive(Deserialize)]
@@ -31,6 +37,15 @@ enum Audience {
 }
 
 impl Claims {
+    /// Reads the claims of a token. `permissions` is the name of the claim with permissions, if the
+    /// issuer's tokens have one.
+    pub(crate) fn read(token: &UntrustedToken<'_>, permissions: Option<&str>) -> Option<Self> {
+        let value: Value = token.claims()?;
+        let mut claims = Self::deserialize(&value).ok()?;
+        claims.permissions = permissions.map(|name| Permissions::of(value.get(name)));
+        Some(claims)
+    }
+
     pub(crate) fn are_of(&self, issuer: &str) -> bool {
         self.iss.as_deref() == Some(issuer)
     }
@@ -55,7 +70,9 @@ impl Claims {
         let begins_ms = self
             .nbf
             .map_or(0, |nbf| nbf.unix_ms().saturating_sub(leeway_ms));
-        if begins_ms > now_ms || !self.of_stream.cover(role, &attempt.key) {
+        let permissions = self.permissions.as_ref();
+        let is_permitted = permissions.is_none_or(|all| all.cover(role, &attempt.key));
+        if begins_ms > now_ms || !is_permitted || !self.of_stream.cover(role, &attempt.key) {
             return Verdict::Deny(Reason::Unauthorized);
         }
         let subject: Option<Arc<str>> = match self.of_stream.subject.as_deref() {

@@ -19,6 +19,7 @@
 mod claims;
 mod keys;
 mod options;
+mod permissions;
 
 use std::{
     fmt,
@@ -255,7 +256,7 @@ impl Inner {
         if Algorithm::from_name(token.algorithm()).is_none() {
             return Ok(Verdict::Abstain);
         }
-        let claims: Option<Claims> = token.claims();
+        let claims = Claims::read(&token, self.options.permissions_claim.as_deref());
         let Some(claims) = claims.filter(|claims| claims.are_of(&self.options.issuer)) else {
             return Ok(Verdict::Abstain);
         };

@@ -18,6 +18,10 @@ pub struct JwksOptions {
     /// without it a token with `aud` is refused, because it is for somebody else (RFC 7519 section
     /// 4.1.3).
     pub audience: Option<String>,
+    /// The claim with the permissions of a token, as MediaMTX defines them (no such claim). With it
+    /// a token admits only what one of its permissions covers; a token without the claim admits
+    /// nothing.
+    pub permissions_claim: Option<String>,
     /// The allowed difference between the clocks of issuer and server (5 s).
     pub leeway: Duration,
     /// Whether a session ends when its token expires (yes).
@@ -46,6 +50,7 @@ impl JwksOptions {
             endpoint,
             issuer: issuer.into(),
             audience: None,
+            permissions_claim: None,
             leeway: Duration::from_secs(5),
             end_at_expiry: true,
             refresh: Duration::from_secs(600),

@@ -1,5 +1,6 @@
 //! The parts of a request that name a stream and its credentials, from the text alone.
 
+use base64::prelude::*;
 use livetrail_gateway::query_token;
 
 use super::path::{self, Named};
@@ -11,6 +12,8 @@ pub(crate) struct Wanted {
     /// From `Authorization: Bearer`, else from the query, else from a query that was escaped into
     /// the path.
     pub(crate) token: Option<String>,
+    /// User and password from `Authorization: Basic`.
+    pub(crate) login: Option<(String, String)>,
 }
 
 /// `None` for a path that is not the path of a stream.
@@ -24,7 +27,12 @@ pub(crate) fn wanted(
         .and_then(bearer)
         .or_else(|| query.and_then(query_token))
         .or_else(|| named.query.as_deref().and_then(query_token));
-    Some(Wanted { named, token })
+    let login = authorization.and_then(basic);
+    Some(Wanted {
+        named,
+        token,
+        login,
+    })
 }
 
 /// RFC 6750 section 2.1; the scheme's case does not matter (RFC 9110 section 11.1).
@@ -32,6 +40,17 @@ fn bearer(authorization: &str) -> Option<String> {
     let (scheme, token) = authorization.split_once(' ')?;
     let token = token.trim();
     (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then(|| token.to_owned())
+}
+
+/// RFC 7617 section 2. A user needs a name, and the password may have a colon in it.
+fn basic(authorization: &str) -> Option<(String, String)> {
+    let (scheme, encoded) = authorization.split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let login = String::from_utf8(BASE64_STANDARD.decode(encoded.trim()).ok()?).ok()?;
+    let (user, password) = login.split_once(':')?;
+    (!user.is_empty()).then(|| (user.to_owned(), password.to_owned()))
 }
 
 #[cfg(test)]
@@ -48,5 +67,27 @@ mod tests {
         assert_eq!(token(escaped, Some("token="), None).unwrap(), "path");
         assert_eq!(token(plain, None, Some("Bearer ")), None);
         assert_eq!(wanted("/live/cam", query, header), None);
+    }
+
+    #[test]
+    fn user_and_password_come_from_basic_authentication() {
+        let login = |authorization| {
+            wanted("/live/cam.flv", None, Some(authorization))
+                .unwrap()
+                .login
+        };
+        let both = |user: &str, password: &str| Some((user.to_owned(), password.to_owned()));
+        assert_eq!(login("Basic Ym9iOnM6M2NyZXQ="), both("bob", "s:3cret"));
+        assert_eq!(login("bAsIc  Ym9iOg=="), both("bob", ""));
+        for wrong in [
+            "Basic",
+            "Basic !",
+            "Basic Ym9i",
+            "Basic OnB3",
+            "Basic /zov",
+            "Bearer Ym9iOg==",
+        ] {
+            assert_eq!(login(wrong), None, "{wrong}");
+        }
     }
 }

@@ -26,6 +26,8 @@ pub(crate) struct Issuer {
     pub(crate) issuer: String,
     #[serde(default)]
     pub(crate) audience: Option<String>,
+    #[serde(default)]
+    pub(crate) permissions_claim: Option<String>,
     #[serde(default, with = "types::app_patterns")]
     pub(crate) applications: Vec<AppPattern>,
     #[serde(default = "leeway")]
@@ -129,6 +131,9 @@ impl Issuer {
         let endpoint = endpoint(&self.url, self.ca_file.as_ref(), self.insecure)?;
         let mut options = JwksOptions::new(&self.name, endpoint, self.issuer.clone());
         options.audience.clone_from(&self.audience);
+        options
+            .permissions_claim
+            .clone_from(&self.permissions_claim);
         options.leeway = self.leeway.0;
         options.end_at_expiry = self.end_at_expiry;
         options.refresh = self.refresh.0;
