@@ -222,6 +222,15 @@ impl Config {
         self
     }
 
+    /// An issuer of tokens whose keys are at this address, with further lines of its table.
+    #[must_use]
+    pub fn auth_issuer(mut self, name: &str, url: &str, lines: &str) -> Self {
+        add(&mut self.keys, "[[auth.jwks]]");
+        let issuer = format!("name = {name:?}\nurl = {url:?}\nissuer = {name:?}\n{lines}");
+        add(&mut self.keys, &issuer);
+        self
+    }
+
     /// A service that decides who may publish and play, with further lines of its table.
     #[must_use]
     pub fn auth_callback(mut self, url: &str, lines: &str) -> Self {

@@ -44,8 +44,8 @@ impl<K: Eq + Hash, V: Clone> Cache<K, V> {
         self.old.remove(key);
     }
 
-    #[cfg(test)]
-    fn len(&self) -> usize {
+    /// The number of entries.
+    pub(crate) fn len(&self) -> usize {
         self.young.len() + self.old.len()
     }
 }

@@ -30,9 +30,9 @@ mod fuzz;
 mod jwks;
 mod principal;
 
-pub use callback::{CallbackOptions, HttpCallback};
+pub use callback::{CallbackOptions, CallbackStatus, HttpCallback};
 pub use fuzz::{fuzz_callback_answer, fuzz_jwks};
-pub use jwks::{Jwks, JwksOptions};
+pub use jwks::{Jwks, JwksOptions, JwksStatus};
 /// An authenticator cannot be made.
 pub use livetrail_request::RequestError as AuthError;
 pub use livetrail_request::{Endpoint, SIGNATURE_HEADER, TIMESTAMP_HEADER};

@@ -87,11 +87,17 @@ fn the_page_of_metrics_has_each_metric_of_the_server_and_no_other() {
     let path = folder.path().join("trail.tsv");
     let (authority, rtmps) = (Authority::new(), free_address());
     authority.sign("server", &[rtmps], 2100);
+    let nowhere = "http://127.0.0.1:9/";
     let config = Config::new()
-        .witness("http://127.0.0.1:9/", witness)
+        .witness(nowhere, witness)
         .sink("lines", "file", &format!("path = {path:?}"))
         .rtmp(&format!("tls_listen = \"{rtmps}\""))
-        .lines(&authority.lines("server"));
+        .lines(&authority.lines("server"))
+        .auth("publish = \"open\"
+play = \"open\"")
+        .auth_issuer("id", nowhere, "timeout = \"100ms\"")
+        .auth_callback(nowhere, "timeout = \"100ms\"
+applications = [\"none\"]");
     let mut server = Server::start(config);
     let url = server.rtmp_url("live/cam");
     let publisher = tool::ffmpeg_publish(clip::small(), &url, 3, None);

@@ -20,7 +20,7 @@ use std::{
     net::IpAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -119,6 +119,8 @@ struct Inner {
     known: Mutex<Known>,
     /// The last request failed. For the log.
     is_down: AtomicBool,
+    answered: AtomicU64,
+    failed: AtomicU64,
 }
 
 struct Known {
@@ -149,7 +151,42 @@ impl Drop for Asked {
     }
 }
 
+/// How a service is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CallbackStatus {
+    /// The service's address without its query.
+    pub place: String,
+    /// Whether the last request had no answer that could be used.
+    pub is_failing: bool,
+    /// The number of requests with an answer that could be used.
+    pub answered: u64,
+    /// The number of requests without such an answer.
+    pub failed: u64,
+    /// The number of questions that wait for their turn or for their answer.
+    pub waiting: usize,
+    /// The number of answers that are remembered.
+    pub remembered: usize,
+}
+
 impl HttpCallback {
+    /// How the service is now.
+    #[must_use]
+    pub fn status(&self) -> CallbackStatus {
+        let (waiting, remembered) = {
+            let known = self.inner.known();
+            (known.asked.len(), known.answers.len())
+        };
+        CallbackStatus {
+            place: self.inner.options.endpoint.place(),
+            is_failing: self.inner.is_down.load(Relaxed),
+            answered: self.inner.answered.load(Relaxed),
+            failed: self.inner.failed.load(Relaxed),
+            waiting,
+            remembered,
+        }
+    }
+
     /// Makes the authenticator. It sends its requests on this runtime, which must have I/O and
     /// time.
     ///
@@ -180,6 +217,8 @@ impl HttpCallback {
                 clock,
                 runtime,
                 is_down: AtomicBool::new(false),
+                answered: AtomicU64::new(0),
+                failed: AtomicU64::new(0),
             }),
         })
     }
@@ -237,6 +276,7 @@ impl Inner {
     async fn exchange(&self, question: Question, body: Vec<u8>, user: &Secret) -> Verdict {
         let answer = self.send(body).await;
         if let Answer::Unusable(error) = &answer {
+            self.failed.fetch_add(1, Relaxed);
             if !self.is_down.swap(true, Relaxed) {
                 let place = self.options.endpoint.place();
                 tracing::warn!(
@@ -247,6 +287,7 @@ impl Inner {
             }
             return Verdict::Deny(Reason::AuthUnavailable);
         }
+        self.answered.fetch_add(1, Relaxed);
         if self.is_down.swap(false, Relaxed) {
             let place = self.options.endpoint.place();
             tracing::info!(place, "the authentication service answers again");

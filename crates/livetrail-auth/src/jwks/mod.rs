@@ -88,6 +88,8 @@ struct Lookups {
     failed: bool,
     /// How many have succeeded.
     number: u64,
+    /// How many have failed.
+    failures: u64,
 }
 
 /// A lookup that runs. Whatever becomes of its task, the next one may start.
@@ -101,6 +103,26 @@ impl Drop for Running {
 
 /// A token cannot be judged without a lookup.
 struct NeedsLookup;
+
+/// How an issuer's keys are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct JwksStatus {
+    /// The issuer's name in the settings.
+    pub name: Arc<str>,
+    /// The number of keys that are in use. 0 if none was found, or if they are too old.
+    pub keys: usize,
+    /// How long ago the keys were found; `None` if none has been found yet.
+    pub age: Option<Duration>,
+    /// Whether the last lookup failed.
+    pub is_failing: bool,
+    /// The number of lookups that found keys.
+    pub found: u64,
+    /// The number of lookups that failed.
+    pub failed: u64,
+    /// The number of verified tokens that are remembered.
+    pub remembered: usize,
+}
 
 impl Jwks {
     /// Makes the verifier and starts the first lookup on this runtime, which must have I/O and
@@ -131,10 +153,33 @@ impl Jwks {
                 began: None,
                 failed: false,
                 number: 0,
+                failures: 0,
             }),
         });
         inner.lookup();
         Ok(Self { inner })
+    }
+
+    /// How the issuer's keys are now.
+    #[must_use]
+    pub fn status(&self) -> JwksStatus {
+        let known = self.inner.keys.load_full();
+        let now = self.inner.clock.monotonic();
+        let age = known.as_ref().map(|known| now.saturating_sub(known.found));
+        let is_fresh = age.is_some_and(|age| age < self.inner.options.max_stale);
+        let remembered = self.inner.verified().len();
+        let lookups = self.inner.lookups();
+        JwksStatus {
+            name: self.inner.options.name.clone(),
+            keys: known
+                .filter(|_| is_fresh)
+                .map_or(0, |known| known.set.len()),
+            age,
+            is_failing: lookups.failed,
+            found: lookups.number,
+            failed: lookups.failures,
+            remembered,
+        }
     }
 
     /// Waits until the lookup that runs is over; at once if none runs.
@@ -227,6 +272,7 @@ impl Inner {
                     );
                 }
                 lookups.failed = true;
+                lookups.failures = lookups.failures.saturating_add(1);
             }
         }
     }

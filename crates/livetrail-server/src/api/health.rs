@@ -21,9 +21,10 @@ pub(super) struct Health {
     /// `ok`; `degraded` when a person should look although nothing is kept from working: a witness
     /// has not cosigned the trail for a while, a sink of the trail is in trouble, signing waits for
     /// a sink, retention waits, the trail could not be verified, the trail's disk is 90 % full,
-    /// personal data has trouble, an erasure is overdue at a sink, a certificate expires soon or
-    /// cannot be exchanged, or records were lost in the last minute; `trail_failing` when the trail
-    /// cannot record; `stopping`.
+    /// an issuer or a service that decides about clients does not answer, personal data has
+    /// trouble, an erasure is overdue at a sink, a certificate expires soon or cannot be exchanged,
+    /// or records were lost in the last minute; `trail_failing` when the trail cannot record;
+    /// `stopping`.
     #[schema(example = "ok")]
     status: &'static str,
     /// The server takes no new sessions, because it is going to stop: see `/api/v1/drain`.
@@ -77,6 +78,11 @@ pub(super) struct Health {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(example = json!(["live.example.com"]))]
     certificates_invalid: Vec<String>,
+    /// Issuers and services that decide about clients and do not answer. Attempts that need them
+    /// are refused (`auth_unavailable`); an issuer's known keys stay in use.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(example = json!(["id"]))]
+    auth_failing: Vec<String>,
     /// Who follows the trail.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     sinks: Vec<SinkHealth>,
@@ -189,7 +195,17 @@ pub(super) async fn health(State(state): State<ApiState>) -> (StatusCode, Json<H
         .map(|lost_ms| Duration::from_millis(now_ms.saturating_sub(lost_ms)))
         .filter(|ago| *ago < LOSS_SHOWN);
     let certificates = Certificates::of(&state, now_ms / 1_000);
-    let degraded = lost_ago.is_some() || trail.needs_attention() || certificates.need_attention();
+    let outside = &state.inner.outside;
+    let issuers = outside.issuers().into_iter().filter(|one| one.is_failing);
+    let services = outside.services().into_iter().filter(|one| one.is_failing);
+    let auth_failing: Vec<_> = issuers
+        .map(|issuer| issuer.name.to_string())
+        .chain(services.map(|service| service.place))
+        .collect();
+    let degraded = lost_ago.is_some()
+        || trail.needs_attention()
+        || certificates.need_attention()
+        || !auth_failing.is_empty();
     let failing = (StatusCode::SERVICE_UNAVAILABLE, "trail_failing");
     let ((code, status), failing_since_ms) = match pipeline.status() {
         Status::Healthy if trouble.is_some() => (failing, None),
@@ -216,6 +232,7 @@ pub(super) async fn health(State(state): State<ApiState>) -> (StatusCode, Json<H
         certificates_invalid: certificates.invalid,
         overdue_witnesses: trail.overdue_witnesses,
         signing_waits_for: trail.signing_waits_for,
+        auth_failing,
         sinks: trail.sinks.into_iter().map(SinkHealth::from).collect(),
         version: env!("CARGO_PKG_VERSION"),
         pulls_without_origin: pulls.open.saturating_sub(pulls.carrying),

@@ -4,6 +4,7 @@
 //! each request.
 
 mod followers;
+mod outside;
 mod personal;
 mod relay;
 mod tls;
@@ -301,6 +302,7 @@ impl Collector for Now {
         self.sinks(&mut writer)?;
         self.relays(&mut writer)?;
         self.tls(&mut writer)?;
+        self.outside(&mut writer)?;
         self.connections(&mut writer)
     }
 }

@@ -56,7 +56,7 @@ pub(crate) use metrics::{Admissions, Outcomes, TimedGate};
 pub(crate) use token::ApiTokens;
 
 use crate::{
-    config::Config,
+    config::{Config, Outside},
     serve::{Drain, Relays},
 };
 
@@ -76,6 +76,8 @@ struct Inner {
     admissions: Admissions,
     relays: Relays,
     trail: TrailView,
+    /// The authenticators that ask others.
+    outside: Outside,
     /// The trail's directory. A trail in memory does not have it.
     directory: PathBuf,
     denied: DenyRules,
@@ -97,7 +99,7 @@ impl ApiState {
         engine: Engine,
         pipeline: Arc<AuditPipeline>,
         (outcomes, admissions, relays): (Outcomes, Admissions, Relays),
-        trail: TrailView,
+        (trail, outside): (TrailView, Outside),
         denied: DenyRules,
         drain: Drain,
     ) -> Self {
@@ -117,6 +119,7 @@ impl ApiState {
                 admissions,
                 relays,
                 trail,
+                outside,
                 directory: trail_directory(&config.data),
                 denied,
                 drain,

@@ -5,7 +5,10 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use livetrail_auth::{AuthError, CallbackOptions, Endpoint, HttpCallback, Jwks, JwksOptions};
+use livetrail_auth::{
+    AuthError, CallbackOptions, CallbackStatus, Endpoint, HttpCallback, Jwks, JwksOptions,
+    JwksStatus,
+};
 use livetrail_engine::{AppPattern, Chain, Clock, ForApplications};
 use livetrail_settings::{Bounds, SecretText, Span};
 use serde::Deserialize;
@@ -216,12 +219,13 @@ fn checked(result: Result<(), AuthError>) -> Result<(), Wrong> {
 }
 
 /// The authenticators that ask others. One whose settings are unchanged outlives a reload, with the
-/// keys and verdicts that it knows.
+/// keys and verdicts that it knows. Clones share them.
+#[derive(Clone)]
 pub(crate) struct Outside {
     clock: Arc<dyn Clock>,
     runtime: Handle,
-    issuers: Mutex<Vec<(Issuer, Jwks)>>,
-    services: Mutex<Vec<(Service, HttpCallback)>>,
+    issuers: Arc<Mutex<Vec<(Issuer, Jwks)>>>,
+    services: Arc<Mutex<Vec<(Service, HttpCallback)>>>,
 }
 
 impl Outside {
@@ -230,9 +234,24 @@ impl Outside {
         Self {
             clock,
             runtime,
-            issuers: Mutex::default(),
-            services: Mutex::default(),
+            issuers: Arc::default(),
+            services: Arc::default(),
         }
+    }
+
+    /// How the issuers are.
+    pub(crate) fn issuers(&self) -> Vec<JwksStatus> {
+        let issuers = self.issuers.lock().unwrap_or_else(PoisonError::into_inner);
+        issuers.iter().map(|(_, jwks)| jwks.status()).collect()
+    }
+
+    /// How the services are.
+    pub(crate) fn services(&self) -> Vec<CallbackStatus> {
+        let services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
+        services
+            .iter()
+            .map(|(_, callback)| callback.status())
+            .collect()
     }
 
     /// Adds these authenticators to a chain: issuers, and then services, which decide on everything

@@ -119,7 +119,7 @@ impl Server {
         trail.keep(&pipeline)?;
         let outside = Outside::new(clock.clone(), tokio::runtime::Handle::current());
         let chain = config.auth.chain(&outside)?;
-        let auth = Arc::new(Exchangeable::new(chain, outside, &config.api.token));
+        let auth = Arc::new(Exchangeable::new(chain, outside.clone(), &config.api.token));
         let (outcomes, admissions) = (Outcomes::default(), Admissions::default());
         let gate = pipeline.gate(config.audit.policy());
         let gate = TimedGate::new(gate, clock.clone(), admissions.clone());
@@ -150,7 +150,7 @@ impl Server {
             engine.clone(),
             pipeline.clone(),
             (outcomes, admissions, relays.clone()),
-            trail.view(),
+            (trail.view(), outside),
             deny.clone(),
             drain.clone(),
         );
