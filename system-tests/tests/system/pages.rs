@@ -93,11 +93,16 @@ fn the_page_of_metrics_has_each_metric_of_the_server_and_no_other() {
         .sink("lines", "file", &format!("path = {path:?}"))
         .rtmp(&format!("tls_listen = \"{rtmps}\""))
         .lines(&authority.lines("server"))
-        .auth("publish = \"open\"
-play = \"open\"")
+        .auth(
+            "publish = \"open\"
+play = \"open\"",
+        )
         .auth_issuer("id", nowhere, "timeout = \"100ms\"")
-        .auth_callback(nowhere, "timeout = \"100ms\"
-applications = [\"none\"]");
+        .auth_callback(
+            nowhere,
+            "timeout = \"100ms\"
+applications = [\"none\"]",
+        );
     let mut server = Server::start(config);
     let url = server.rtmp_url("live/cam");
     let publisher = tool::ffmpeg_publish(clip::small(), &url, 3, None);

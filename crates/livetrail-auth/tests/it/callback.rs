@@ -208,9 +208,10 @@ async fn a_service_that_is_down_stops_nothing_that_flows() {
     let mut options = options(&service);
     options.timeout = Duration::from_millis(200);
     options.cache = Duration::ZERO;
+    let callback = callback(options, &clock);
     let engine = Engine::builder()
         .application(AppSpec::new("live"))
-        .authenticator(callback(options, &clock))
+        .authenticator(callback.clone())
         .build()
         .unwrap();
     let mut publication = engine.publish(attempt("t")).await.unwrap();
@@ -219,6 +220,7 @@ async fn a_service_that_is_down_stops_nothing_that_flows() {
         service.becomes(behaviour);
         let refused = engine.play(attempt("t")).await.unwrap_err();
         assert_eq!(refused.reason, Reason::AuthUnavailable);
+        assert!(callback.status().is_failing);
     }
     let keyframe = FrameFlags::KEYFRAME;
     let frame = MediaFrame::video(CodecId::H264, 0, 0, keyframe, "a frame".into());
@@ -231,6 +233,9 @@ async fn a_service_that_is_down_stops_nothing_that_flows() {
     );
     service.becomes(answers(200));
     assert!(engine.play(attempt("t")).await.is_ok());
+    let status = callback.status();
+    assert_eq!((status.answered, status.failed), (3, 3));
+    assert!(!status.is_failing);
     service.disappears().await;
     let refused = engine.play(attempt("t")).await.unwrap_err();
     assert_eq!(refused.reason, Reason::AuthUnavailable);

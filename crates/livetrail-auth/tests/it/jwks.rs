@@ -378,7 +378,11 @@ async fn known_keys_outlive_every_kind_of_outage_for_a_day() {
             Some(unavailable)
         );
         assert_eq!(who(&ask(&jwks, &good).await), Some("alice"));
+        assert!(jwks.status().is_failing);
     }
+    let status = jwks.status();
+    assert_eq!((status.keys, status.found, status.failed), (1, 1, 6));
+    assert_eq!(status.age, Some(Duration::from_secs(60)));
     service.disappears().await;
     clock.advance(Duration::from_secs(3_600));
     assert_eq!(
@@ -399,6 +403,7 @@ async fn known_keys_outlive_every_kind_of_outage_for_a_day() {
         ask(&jwks, &good).await,
         Verdict::Deny(Reason::AuthUnavailable)
     );
+    assert_eq!(jwks.status().keys, 0, "too old");
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use super::{
     limits::MAX_BITS_PER_SECOND,
+    rules::AppRule,
     section::{DAY_S, Section, Wrong},
     types,
 };
@@ -33,6 +34,9 @@ pub(crate) struct Application {
     pub(crate) viewer_bits_per_second: u64,
     pub(crate) egress_bits_per_second: u64,
     pub(crate) wait_for_publisher: Span,
+    /// The rules for who is admitted without a key. Without a value they are those of `[auth]`.
+    pub(crate) publish: Option<AppRule>,
+    pub(crate) play: Option<AppRule>,
     pub(crate) names: Names,
     /// How long openings are kept. Without a value it is `trail.retention.openings`.
     pub(crate) openings: Option<Span>,
@@ -60,6 +64,8 @@ impl Default for Application {
             viewer_bits_per_second: of.viewer_bits_per_second,
             egress_bits_per_second: of.egress_bits_per_second,
             wait_for_publisher: Span(of.wait_for_publisher),
+            publish: None,
+            play: None,
             names: Names::Clear,
             openings: None,
             ingress: Ingress::default(),

@@ -2,9 +2,9 @@
 
 use ipnet::IpNet;
 use livetrail_engine::{
-    AllowAll, AppName, AppPattern, Authenticator, CertificateNames, CertificatePattern,
-    CertificateRule, Chain, Grant, IpRules, Role, SignedTokens, StaticKey, StaticKeys, StreamId,
-    StreamKey, SystemClock,
+    AppName, AppPattern, Authenticator, CertificateNames, CertificatePattern, CertificateRule,
+    Chain, Grant, IpRules, Role, SignedTokens, StaticKey, StaticKeys, StreamId, StreamKey,
+    SystemClock,
 };
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
@@ -12,8 +12,9 @@ use std::path::{Path, PathBuf};
 use livetrail_settings::{Bounds, SecretText};
 
 use super::{
-    ApiToken,
+    ApiToken, Application,
     outside::{Issuer, Outside, Service},
+    rules::Rules,
     section::{Section, Wrong, check_names, check_secret},
     types::{self, NamedSecret},
 };
@@ -146,20 +147,19 @@ impl Auth {
     }
 
     /// The authenticators in their order: addresses, certificates, keys, tokens, issuers, services,
-    /// and then everybody if the rule says so. Secrets from files must be read before.
+    /// and then everybody if the application's rule, or that of all, says so. Secrets from files
+    /// must be read before.
     ///
     /// # Errors
     /// A key of tokens is too short, or an authenticator that asks others cannot be made.
-    pub(crate) fn chain(&self, outside: &Outside) -> anyhow::Result<Chain> {
+    pub(crate) fn chain(
+        &self,
+        outside: &Outside,
+        applications: &[Application],
+    ) -> anyhow::Result<Chain> {
         let local = self.local()?;
-        let mut chain = outside.onto(local, &self.jwks, &self.callback)?;
-        if self.publish_is_open() {
-            chain = chain.then(AllowAll(Grant::Publish));
-        }
-        if self.play_is_open() {
-            chain = chain.then(AllowAll(Grant::Play));
-        }
-        Ok(chain)
+        let chain = outside.onto(local, &self.jwks, &self.callback)?;
+        Ok(chain.then(Rules::new(self, applications)))
     }
 
     /// The authenticators that ask nobody.
@@ -353,8 +353,8 @@ impl Exchangeable {
     ///
     /// # Errors
     /// As for [`Auth::chain`].
-    pub(crate) fn chain(&self, auth: &Auth) -> anyhow::Result<Chain> {
-        auth.chain(&self.outside)
+    pub(crate) fn chain(&self, auth: &Auth, applications: &[Application]) -> anyhow::Result<Chain> {
+        auth.chain(&self.outside, applications)
     }
 
     pub(crate) fn exchange(&self, chain: Chain, api_tokens: &[ApiToken]) {

@@ -22,6 +22,7 @@ mod place;
 mod proxies;
 mod relay;
 mod retention;
+mod rules;
 mod section;
 mod sinks;
 mod tls;

@@ -118,7 +118,7 @@ impl Server {
         let clock = pipeline.clock();
         trail.keep(&pipeline)?;
         let outside = Outside::new(clock.clone(), tokio::runtime::Handle::current());
-        let chain = config.auth.chain(&outside)?;
+        let chain = config.auth.chain(&outside, &config.application)?;
         let auth = Arc::new(Exchangeable::new(chain, outside.clone(), &config.api.token));
         let (outcomes, admissions) = (Outcomes::default(), Admissions::default());
         let gate = pipeline.gate(config.audit.policy());

@@ -148,7 +148,7 @@ impl Reloadable {
     ) -> anyhow::Result<(Changes, Option<Exchange>)> {
         let old = self.current();
         let stays_closed = keep_closed(&old.auth, &mut config.auth);
-        let chain = self.auth.chain(&config.auth)?;
+        let chain = self.auth.chain(&config.auth, &config.application)?;
         let relays = Rules::of(&config)?;
         let wanted = config.clone();
         keep_personal(&old.application, &mut config.application)?;
