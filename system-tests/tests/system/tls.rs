@@ -186,6 +186,7 @@ fn join(address: SocketAddr, config: &Arc<rustls::ClientConfig>) -> std::io::Res
     Ok(())
 }
 
+#[allow(clippy::print_stderr, reason = "the long form shows its figures")]
 #[test]
 fn certificates_are_exchanged_under_joins_and_an_invalid_pair_changes_nothing() {
     let site = Site::start(Config::new().auth("play = \"open\""));
@@ -295,6 +296,7 @@ fn certificates_are_exchanged_under_joins_and_an_invalid_pair_changes_nothing() 
     }
 }
 
+#[allow(clippy::print_stderr, reason = "the long form shows its figures")]
 #[test]
 fn handshakes_that_never_end_are_bounded_and_harm_nobody() {
     let count = at_length(LONG_HALF_OPEN, 1_000);
