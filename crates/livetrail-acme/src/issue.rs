@@ -106,7 +106,8 @@ impl Acme {
 
     /// Orders a certificate. `store` is that of the listeners which the authority can reach on port
     /// 443; they must be listening. The new certificate is then in [`files`](Self::files): reload
-    /// the store. `now` is in seconds since 1970.
+    /// the store. `now` gives the time in seconds since 1970: what is issued begins to be valid
+    /// during the order.
     ///
     /// If the future is dropped, the order is given up, and nothing changes.
     ///
@@ -115,10 +116,14 @@ impl Acme {
     ///
     /// # Panics
     /// Outside of a tokio runtime with I/O and time.
-    pub async fn issue(&self, store: &CertificateStore, now: u64) -> Result<Issued, AcmeError> {
+    pub async fn issue(
+        &self,
+        store: &CertificateStore,
+        now: impl Fn() -> u64,
+    ) -> Result<Issued, AcmeError> {
         let limit = Duration::from_secs(ORDER_SECONDS);
         let issued = match tokio::time::timeout(limit, self.order(store)).await {
-            Ok(Ok(pem)) => self.install(&pem, now),
+            Ok(Ok(pem)) => self.install(&pem, now()),
             Ok(Err(error)) => Err(error),
             Err(_) => Err(AcmeError::Late {
                 seconds: ORDER_SECONDS,
@@ -392,7 +397,7 @@ mod tests {
         settings.directory_ca = Some(ca);
         let acme = Acme::open(settings, parent.path().join("acme"), NOW).unwrap();
         let store = CertificateStore::load(vec![acme.files()], NOW).unwrap();
-        let error = acme.issue(&store, NOW).await.unwrap_err();
+        let error = acme.issue(&store, || NOW).await.unwrap_err();
         assert!(error.to_string().contains("refused"), "{error}");
         assert_eq!(acme.schedule().failures, 1);
         let wait = acme.schedule().wait(NOW, Duration::ZERO, 0);

@@ -4,6 +4,7 @@
 //! After each, the trail has exactly the records of the audit contract, and the state machine finds
 //! every session closed exactly once ([`Server::stop`](system_tests::Server::stop) asserts that).
 
+mod acme;
 mod authentication;
 mod broken_disk;
 mod browser;

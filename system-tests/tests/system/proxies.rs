@@ -8,7 +8,10 @@ use std::time::Duration;
 use livetrail_record::{AuditRecord, Field, FieldValue, Personal};
 use system_tests::rtmp::RawRtmp;
 use system_tests::socket::connect_from;
-use system_tests::{Config, Front, Server, Signal, client_address, clock, http, tool};
+use system_tests::{
+    Authority, Config, Front, Server, Signal, client_address, clip, clock, free_address, http, run,
+    tool,
+};
 
 const ENDS: Duration = Duration::from_secs(10);
 const KEY: &str = "the-studio-has-this-key";
@@ -85,6 +88,53 @@ fn metric(server: &Server, name: &str) -> u64 {
     value
         .and_then(|value| value.parse().ok())
         .unwrap_or_else(|| panic!("{name}:\n{text}"))
+}
+
+#[test]
+fn tls_passes_through_haproxy_and_every_client_has_its_own_address_on_record() {
+    let (authority, rtmps, https) = (Authority::new(), free_address(), free_address());
+    authority.sign("server", &[rtmps, https], 2100);
+    let config = behind_proxies()
+        .rtmp(&format!("tls_listen = \"{rtmps}\""))
+        .http(&format!("tls_listen = \"{https}\""))
+        .lines(&authority.lines("server"));
+    let mut server = Server::start(config);
+    let front = Front::haproxy(2, |listen| {
+        format!(
+            "listen rtmps\n  mode tcp\n  bind {}\n  server s {rtmps} send-proxy-v2\n\
+             listen https\n  mode tcp\n  bind {}\n  server s {https} send-proxy-v2\n",
+            listen[0], listen[1]
+        )
+    });
+    let url = format!("rtmps://{}/live/cam?token={KEY}", front.address(0));
+    let publisher = tool::ffmpeg_publish(clip::small(), &url, 40, None);
+    server.await_records("publish_started", 1);
+    let to = front.address(1);
+    let mut curl = tool::tool("curl", "curl");
+    curl.args(["--silent", "--http2", "--max-time", "2", "--cacert"]);
+    curl.arg(authority.ca());
+    curl.args(["--interface", &client_address(7).to_string()]);
+    curl.args(["--resolve", &format!("localhost:{}:{}", to.port(), to.ip())]);
+    curl.args([
+        "--output",
+        "/dev/null",
+        "--write-out",
+        "%{http_version} %{http_code}",
+    ]);
+    curl.arg(format!("https://localhost:{}/live/cam.flv", to.port()));
+    let played = run("curl", &curl, ENDS);
+    assert_eq!(played.stdout, "2 200");
+    server.await_records("play_ended", 1);
+    tool::interrupt(publisher);
+    let trail = server.stop();
+    let records = trail.of("publish_started").chain(trail.of("play_started"));
+    assert_eq!(
+        addresses(records),
+        [
+            "cam 127.0.0.1 proxy_v2 127.0.0.1",
+            "cam 127.210.0.7 proxy_v2 127.0.0.1"
+        ]
+    );
 }
 
 #[test]

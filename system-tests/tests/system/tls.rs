@@ -170,6 +170,47 @@ fn clients_that_are_not_ours_publish_and_play_over_tls_and_so_do_ours() {
     ]);
 }
 
+#[test]
+fn gstreamer_publishes_and_plays_over_rtmps() {
+    let mut site = Site::start(Config::new());
+    // It knows only the authorities of the system.
+    let location = format!(
+        "location=rtmps://{}/live/gst tls-validation-flags=no-flags",
+        site.rtmps
+    );
+    let publish = format!(
+        "videotestsrc is-live=true ! video/x-raw,width=320,height=180,framerate=25/1 \
+         ! x264enc tune=zerolatency speed-preset=ultrafast key-int-max=25 bitrate=300 \
+         ! video/x-h264,profile=baseline ! h264parse ! flvmux streamable=true ! rtmp2sink {location}"
+    );
+    let elements = &[
+        ("videotestsrc", "gstreamer1.0-plugins-base"),
+        ("x264enc", "gstreamer1.0-plugins-ugly"),
+        ("h264parse", "gstreamer1.0-plugins-bad"),
+        ("flvmux", "gstreamer1.0-plugins-good"),
+        ("rtmp2sink", "gstreamer1.0-plugins-bad"),
+    ];
+    let publish = tool::gst_launch(elements, &publish);
+    let publisher = Process::spawn("GStreamer that publishes", &publish);
+    site.server.await_frames("live/gst", 25);
+    let played = site.server.file("played.flv");
+    let play = format!(
+        "rtmp2src {location} ! filesink location={}",
+        played.display()
+    );
+    let play = tool::gst_launch(&[("rtmp2src", "gstreamer1.0-plugins-bad")], &play);
+    let viewer = Process::spawn("GStreamer that plays", &play);
+    site.server.await_records("play_started", 1);
+    site.server.await_frames("live/gst", 100);
+    publisher.end_by(Signal::INT, ENDS).success();
+    viewer.wait(ENDS);
+    tool::assert_decodes(&played);
+    site.server.stop().assert_sessions(&[
+        Story::new("rtmp", "live/gst").published("client_closed"),
+        Story::new("rtmp", "live/gst").played("stream_ended"),
+    ]);
+}
+
 /// One join: a handshake, and the head of an answer.
 fn join(address: SocketAddr, config: &Arc<rustls::ClientConfig>) -> std::io::Result<()> {
     let name = ServerName::try_from("localhost").expect("a name");

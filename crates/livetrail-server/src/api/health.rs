@@ -83,6 +83,10 @@ pub(super) struct Health {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(example = json!(["id"]))]
     auth_failing: Vec<String>,
+    /// Orders of a certificate (`[tls.acme]`) that have failed since the last one that succeeded.
+    /// The log says why.
+    #[serde(skip_serializing_if = "is_zero")]
+    certificate_orders_failed: u64,
     /// Who follows the trail.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     sinks: Vec<SinkHealth>,
@@ -202,10 +206,13 @@ pub(super) async fn health(State(state): State<ApiState>) -> (StatusCode, Json<H
         .map(|issuer| issuer.name.to_string())
         .chain(services.map(|service| service.place))
         .collect();
+    let acme = state.inner.acme.as_ref();
+    let orders_failed = acme.map_or(0, |acme| u64::from(acme.schedule().failures));
     let degraded = lost_ago.is_some()
         || trail.needs_attention()
         || certificates.need_attention()
-        || !auth_failing.is_empty();
+        || !auth_failing.is_empty()
+        || orders_failed > 0;
     let failing = (StatusCode::SERVICE_UNAVAILABLE, "trail_failing");
     let ((code, status), failing_since_ms) = match pipeline.status() {
         Status::Healthy if trouble.is_some() => (failing, None),
@@ -230,6 +237,7 @@ pub(super) async fn health(State(state): State<ApiState>) -> (StatusCode, Json<H
         trouble: trouble.or(trail.disk_is_short.then_some("disk_short")),
         certificates_expiring: certificates.expiring,
         certificates_invalid: certificates.invalid,
+        certificate_orders_failed: orders_failed,
         overdue_witnesses: trail.overdue_witnesses,
         signing_waits_for: trail.signing_waits_for,
         auth_failing,

@@ -38,6 +38,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
+use livetrail_acme::Acme;
 use livetrail_audit::AuditPipeline;
 use livetrail_engine::Engine;
 use livetrail_gateway::{DenyRules, GatewayCounts, GatewayStats};
@@ -57,7 +58,7 @@ pub(crate) use token::ApiTokens;
 
 use crate::{
     config::{Config, Outside},
-    serve::{Drain, Relays},
+    serve::{Certificates, Drain, Relays},
 };
 
 /// The state that the handlers share.
@@ -85,6 +86,8 @@ struct Inner {
     /// Whether each session needs its first record, so that none starts while the trail fails.
     is_strict: bool,
     certificates: CertificateStore,
+    /// Orders a certificate.
+    acme: Option<Acme>,
     /// How long before its end a certificate is reported.
     expiry_warning: Duration,
     /// Requests to erase that wait for approval.
@@ -95,7 +98,7 @@ struct Inner {
 
 impl ApiState {
     pub(crate) fn new(
-        (config, certificates): (&Config, CertificateStore),
+        (config, certificates): (&Config, &Certificates),
         engine: Engine,
         pipeline: Arc<AuditPipeline>,
         (outcomes, admissions, relays): (Outcomes, Admissions, Relays),
@@ -124,7 +127,8 @@ impl ApiState {
                 denied,
                 drain,
                 is_strict: config.audit.is_strict(),
-                certificates,
+                certificates: certificates.store(),
+                acme: certificates.acme(),
                 expiry_warning: config.tls.expiry_warning.0,
                 approvals,
                 reads: trail::Reads::default(),

@@ -88,6 +88,7 @@ impl Config {
         }
         self.check_tls_addresses()?;
         self.check_client_certificates()?;
+        self.check_acme()?;
         let api = self.api.listen.unwrap_or(http);
         if !api.ip().is_loopback() && !self.api.is_guarded() {
             let key = if self.api.listen.is_some() {
@@ -137,8 +138,8 @@ impl Config {
                     format!("{listen} is {other}'s, {address}: each needs a port of its own");
                 return Err(Wrong::new(key, problem));
             }
-            if self.tls.certificate.is_empty() {
-                let problem = "needs a certificate: add [[tls.certificate]] with `chain` and `key`";
+            if !self.tls.has_certificates() {
+                let problem = "needs a certificate: add [[tls.certificate]] with `chain` and `key`, or [tls.acme]";
                 return Err(Wrong::new(key, problem));
             }
             others.push((key, listen));
@@ -148,8 +149,8 @@ impl Config {
                 "needs api.listen; without one the API is on http.listen and http.tls_listen";
             return Err(Wrong::new("api.tls", problem));
         }
-        if self.api.tls && self.tls.certificate.is_empty() {
-            let problem = "needs a certificate: add [[tls.certificate]] with `chain` and `key`";
+        if self.api.tls && !self.tls.has_certificates() {
+            let problem = "needs a certificate: add [[tls.certificate]] with `chain` and `key`, or [tls.acme]";
             return Err(Wrong::new("api.tls", problem));
         }
         if let Some(listen) = self.http.tls_listen

@@ -4,6 +4,7 @@
 //! variables, flags. [`load()`] checks all settings. Its errors name the key, the line and what is
 //! allowed.
 
+mod acme;
 mod address;
 mod api;
 mod application;
@@ -35,6 +36,7 @@ use std::path::PathBuf;
 use livetrail_trail::Settings;
 use serde::Deserialize;
 
+pub(crate) use acme::Acme;
 pub(crate) use address::parse as parse_address;
 pub(crate) use api::{Api, ApiCertificate, ApiRole, ApiRoles, ApiToken, tokens_without_role};
 pub(crate) use application::{Application, Names};

@@ -515,6 +515,14 @@ fn what_cannot_be_meant_is_refused_with_what_to_do() {
             &["livetrail.toml:2: api.tls: ", "needs api.listen"],
         ),
         (
+            "[tls.acme]\nnames = [\"a.example\"]",
+            &["livetrail.toml:1: tls.acme: ", "http.tls_listen"],
+        ),
+        (
+            "[http]\ntls_listen = \"127.0.0.1:8443\"\n[tls.acme]\nnames = [\"*.example\"]",
+            &["livetrail.toml:3: tls.acme: ", "wildcards"],
+        ),
+        (
             &format!("{certificate}{certificate}"),
             &["tls.certificate[1]: ", "twice"],
         ),

@@ -10,7 +10,7 @@ use livetrail_tls::CertificateFiles;
 use serde::Deserialize;
 
 use super::{
-    Config, Span,
+    Acme, Config, Span,
     section::{DAY_S, Section, Wrong},
 };
 
@@ -23,6 +23,8 @@ pub(crate) struct Tls {
     /// The authorities that sign the certificates of clients.
     pub(crate) client_ca: Option<PathBuf>,
     pub(crate) certificate: Vec<Certificate>,
+    /// A certificate that an authority issues.
+    pub(crate) acme: Option<Acme>,
 }
 
 /// Whether a listener with TLS asks its clients for certificates.
@@ -60,6 +62,7 @@ impl Default for Tls {
             expiry_warning: Span::secs(14 * DAY_S),
             client_ca: None,
             certificate: Vec::new(),
+            acme: None,
         }
     }
 }
@@ -75,6 +78,9 @@ impl Tls {
         if let Some(path) = &mut self.client_ca {
             *path = base.join(&*path);
         }
+        if let Some(acme) = &mut self.acme {
+            acme.resolve(base);
+        }
     }
 
     /// Everything but the certificates, which a reload can change.
@@ -83,6 +89,11 @@ impl Tls {
             certificate: Vec::new(),
             ..self.clone()
         }
+    }
+
+    /// Whether listeners have a certificate to serve.
+    pub(crate) fn has_certificates(&self) -> bool {
+        !self.certificate.is_empty() || self.acme.is_some()
     }
 
     /// The files with private keys.

@@ -3,11 +3,12 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
+use livetrail_acme::Acme;
 use livetrail_audit::AuditPipeline;
 use livetrail_engine::Clock;
 use livetrail_gateway::TlsAcceptor;
 use livetrail_http::HttpGateway;
-use livetrail_tls::{CertificateStore, ClientAuthorities, Reloaded, ServerTls};
+use livetrail_tls::{CertificateFiles, CertificateStore, ClientAuthorities, Reloaded, ServerTls};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::{
@@ -27,6 +28,8 @@ pub(crate) struct Certificates {
     handshake_timeout: Duration,
     /// The authorities that sign the certificates of clients.
     authorities: Option<ClientAuthorities>,
+    /// Orders a certificate, which is one of the store.
+    acme: Option<Acme>,
 }
 
 impl Certificates {
@@ -47,7 +50,36 @@ impl Certificates {
             authorities,
             clock,
             handshake_timeout: config.tls.handshake_timeout.0,
+            acme: None,
         })
+    }
+
+    /// Also serves the certificate of the authority in `[tls.acme]`, if there is one. Makes its
+    /// folder.
+    ///
+    /// # Errors
+    /// A file of the folder cannot be used.
+    pub(super) fn with_acme(mut self, config: &Config) -> anyhow::Result<Self> {
+        if let Some(acme) = &config.tls.acme {
+            let now = now(&*self.clock);
+            let acme = Acme::open(acme.settings(), config.data.join("acme"), now);
+            self.acme = Some(acme.context("tls.acme")?);
+            let replaced = self.store.replace(self.files(config), now);
+            replaced.context("tls.acme")?;
+        }
+        Ok(self)
+    }
+
+    /// The files of the configuration, and that of the authority's certificate.
+    fn files(&self, config: &Config) -> Vec<CertificateFiles> {
+        let mut files = config.tls.files();
+        files.extend(self.acme.as_ref().map(Acme::files));
+        files
+    }
+
+    /// What orders a certificate.
+    pub(crate) fn acme(&self) -> Option<Acme> {
+        self.acme.clone()
     }
 
     /// No certificates.
@@ -93,10 +125,10 @@ impl Certificates {
         let now = now(&*self.clock);
         if old.tls.certificate != new.tls.certificate {
             anyhow::ensure!(
-                !new.tls.certificate.is_empty() || !old.speaks_tls(),
+                !self.files(new).is_empty() || !old.speaks_tls(),
                 "tls.certificate: listeners speak TLS until the next restart: they need a certificate"
             );
-            let replaced = self.store.replace(new.tls.files(), now);
+            let replaced = self.store.replace(self.files(new), now);
             replaced.context("tls.certificate")?;
             return Ok(Some(Exchange {
                 words: format!("certificates served: {}", new.tls.certificate.len()),

@@ -1,5 +1,6 @@
 //! The server: builds all its parts, starts, reloads and stops.
 
+mod acme;
 mod certificates;
 mod denied;
 mod drain;
@@ -85,7 +86,7 @@ impl Server {
     /// An address cannot be used, or a part of the server cannot start.
     pub(crate) async fn start_with(config: Config, mut trail: Trail) -> anyhow::Result<Self> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-        let certificates = Certificates::load(&config, clock)?;
+        let certificates = Certificates::load(&config, clock.clone())?.with_acme(&config)?;
         let fitted = limits::fit_connections(&config);
         let personal = config.application.iter();
         let personal = personal.filter(|app| app.names == Names::Personal);
@@ -146,7 +147,7 @@ impl Server {
         };
         let drain = Drain::new(engine.clone(), pipeline.clone(), config.drain_timeout.0);
         let state = ApiState::new(
-            (&config, certificates.store()),
+            (&config, &certificates),
             engine.clone(),
             pipeline.clone(),
             (outcomes, admissions, relays.clone()),
@@ -188,7 +189,12 @@ impl Server {
         let stopping = server.stopping();
         let keep_small = heap::keep_small(server.engine.clone(), stopping);
         server.gateways.spawn(keep_small);
-        if !config.tls.certificate.is_empty() {
+        if let Some(orders) = certificates.acme() {
+            let store = certificates.store();
+            let order = acme::order(orders, store, server.pipeline.clock(), server.stopping());
+            server.gateways.spawn(order);
+        }
+        if config.tls.has_certificates() {
             let watch = certificates.watch(server.pipeline.clone(), server.stopping());
             server.gateways.spawn(watch);
         }

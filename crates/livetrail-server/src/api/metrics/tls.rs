@@ -35,6 +35,16 @@ impl Now {
             rows.iter()
                 .map(|(name, state)| ([*name], u64::from(state.invalid.is_some()))),
         )?;
+        if let Some(acme) = &self.0.inner.acme {
+            let failures = u64::from(acme.schedule().failures);
+            w.family(
+                Kind::Gauge,
+                "certificate_orders_failed",
+                "Orders of a certificate that have failed since the last one that succeeded",
+                [],
+                [([], failures)],
+            )?;
+        }
         let gateways = self.0.gateway_counts();
         let handshakes = gateways.iter().flat_map(|(name, counts)| {
             let of = [
