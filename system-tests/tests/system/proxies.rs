@@ -442,7 +442,7 @@ fn the_settings_and_commands_in_the_page_of_proxies_work() {
         let command = command.replace("10.0.0.20:8080", &server.http().to_string());
         let mut shell = std::process::Command::new("sh");
         shell.args(["-c", &command]).current_dir(&folder);
-        let finished = system_tests::run(&command, &shell, ENDS).success();
+        let finished = run(&command, &shell, ENDS).success();
         if command.starts_with("curl") {
             assert!(
                 finished.stdout.contains("\"status\":\"ok\""),
