@@ -1,6 +1,9 @@
-//! The fuzz body: what clients send.
+//! The fuzz bodies: what clients send.
 
-use crate::{Options, Playlists, Reload, Resource};
+use crate::{
+    Options, Playlists, Reload, Resource,
+    token::{Claims, Key, Keys, Kind, TokenError},
+};
 
 /// A query and a name, with a zero byte between them. A name that is read is written the same
 /// again, and a request to a stream that has not started finds nothing.
@@ -28,6 +31,53 @@ pub fn fuzz_playlist_request(bytes: &[u8]) {
     }
 }
 
+/// Any text is refused as a token. A change to a sealed token, taken from the first bytes, is
+/// refused, and without a change it opens with its claims, which the other bytes are made into.
+///
+/// # Panics
+/// When a property is violated.
+pub fn fuzz_hls_token(bytes: &[u8]) {
+    let Ok(keys) = Keys::new(vec![Key::new([7; 32], 0), Key::new([8; 32], 0)]) else {
+        panic!("two keys are valid");
+    };
+    let text = String::from_utf8_lossy(bytes);
+    for kind in [Kind::Viewing, Kind::Share] {
+        let opened = keys.open(kind, &text, "live", "cam", 0);
+        assert!(opened.is_err(), "nobody sealed this");
+    }
+    let _ = Keys::parse(&text).map(|keys| keys.to_text());
+
+    let (Some((change, rest)), mut id) = (bytes.split_first_chunk::<3>(), [0; 16]) else {
+        return;
+    };
+    for (to, from) in id.iter_mut().zip(rest) {
+        *to = *from;
+    }
+    let mut claims = Claims::new(id, "live", "cam", u64::MAX);
+    claims.principal = std::str::from_utf8(rest).ok().map(Into::into);
+    claims.ends_at_expiry = rest.len().is_multiple_of(2);
+    let Ok(mut token) = keys.seal(Kind::Viewing, &claims) else {
+        assert!(claims.principal.is_some_and(|name| name.len() > 255));
+        return;
+    };
+    let opened = keys.open(Kind::Viewing, &token, "live", "cam", 0);
+    assert_eq!(opened.as_ref(), Ok(&claims));
+    let [high, low, to] = *change;
+    let at = usize::from(u16::from_be_bytes([high, low])).checked_rem(token.len());
+    let at = at.unwrap_or_default();
+    let to = char::from(to & 127);
+    let before = token.clone();
+    token.replace_range(at..=at, to.encode_utf8(&mut [0; 4]));
+    let opened = keys.open(Kind::Viewing, &token, "live", "cam", 0);
+    if token == before {
+        assert_eq!(opened, Ok(claims));
+    } else {
+        let refused = [Err(TokenError::Malformed), Err(TokenError::Forged)];
+        let version_or_key = at < 7 && opened.is_err();
+        assert!(version_or_key || refused.contains(&opened), "{opened:?}");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -41,6 +91,12 @@ mod tests {
         ) {
             super::fuzz_playlist_request(&bytes);
             super::fuzz_playlist_request(format!("{query}\0{name}").as_bytes());
+        }
+
+        #[test]
+        fn any_text_is_safe_as_a_token(bytes: Vec<u8>, principal in ".{0,90}", change: [u8; 3]) {
+            super::fuzz_hls_token(&bytes);
+            super::fuzz_hls_token(&[&change[..], principal.as_bytes()].concat());
         }
     }
 }

@@ -35,6 +35,7 @@
 //!   all who ask; what a reload waits for; what a request for media finds.
 //! - [`Reload`]: the delivery directives of a request.
 //! - [`Resource`]: the names in a playlist, read and written.
+//! - [`token`]: what a viewer's addresses carry, sealed.
 //!
 //! Sections are those of RFC 8216bis (draft-pantos-hls-rfc8216bis). This crate knows no sockets, no
 //! clock and no sessions: the host passes the time in, holds requests, and answers them.
@@ -72,10 +73,11 @@ mod options;
 mod playlists;
 mod reload;
 mod render;
+pub mod token;
 mod window;
 
 #[doc(hidden)]
-pub use fuzz::fuzz_playlist_request;
+pub use fuzz::{fuzz_hls_token, fuzz_playlist_request};
 pub use name::Resource;
 pub use options::{Options, OptionsError};
 pub use playlists::{Found, Playlists};
