@@ -18,6 +18,7 @@
 //! | independent programs that check the files of a trail | [`outside`] |
 //! | a witness that cosigns trails | [`Witness`] |
 //! | test clips, and packets compared by hash and time | [`clip`], [`Packets`] |
+//! | HLS as Apple's player sees it, with each broken rule | [`hls_judge`] |
 //! | clients that misbehave | [`rtmp`], [`socket`], [`http`] |
 //! | a disk that can really be full, a clock that is wrong | [`SmallDisk`], [`faketime`] |
 //! | the command lines of the programs in `examples/` | [`CommandLine`] |
@@ -39,6 +40,7 @@ mod debian;
 pub mod faketime;
 mod ffmpeg8;
 mod front;
+pub mod hls_judge;
 mod hooks;
 pub mod http;
 mod kafka;

@@ -14,6 +14,7 @@ mod conventions;
 mod crashes;
 mod documents;
 mod full_disk;
+mod hls_judge;
 mod hostile;
 mod idle;
 mod keeping;
