@@ -305,6 +305,38 @@ impl Inner {
         Ok(viewing)
     }
 
+    pub(crate) async fn authorize(
+        self: &Arc<Self>,
+        mut attempt: Attempt,
+    ) -> Result<Admission, Denied> {
+        let mut pending = Pending::new(self, Role::Play, &attempt);
+        attempt.key = pending.context.key.clone();
+        attempt.session = Some(pending.context.session);
+        match self.would_admit(&mut pending, &attempt).await {
+            Ok(admission) => {
+                // There is no session, so there is nothing to report.
+                pending.judged = true;
+                Ok(admission)
+            }
+            Err(reason) => Err(pending.deny(reason).await),
+        }
+    }
+
+    /// The steps of a viewer's admission that say who it is and what there is to watch.
+    async fn would_admit(
+        &self,
+        pending: &mut Pending<'_>,
+        attempt: &Attempt,
+    ) -> Result<Admission, Reason> {
+        let settings = self.may_ask(attempt)?;
+        let admission = self.identify(pending, Role::Play, attempt).await?;
+        let is_there = self.registry().stream_to_watch(&attempt.key).is_some();
+        if !is_there && settings.wait_for_publisher.is_zero() {
+            return Err(Reason::StreamNotFound);
+        }
+        Ok(admission)
+    }
+
     /// The context of an attempt, as it is recorded.
     pub(crate) fn context_of(&self, role: Role, attempt: &Attempt) -> Arc<SessionContext> {
         let session = SessionId::at(self.clock.unix_ms());
@@ -386,26 +418,10 @@ impl Inner {
         role: Role,
         attempt: &Attempt,
     ) -> Result<Arc<SessionCore>, Reason> {
-        if self.stopping.load(SeqCst) {
-            return Err(Reason::ServerShutdown);
-        }
-        if self.draining.load(SeqCst) {
-            return Err(Reason::ServerDraining);
-        }
-        let hops = attempt.hops.as_ref();
-        if hops.is_some_and(|hops| hops.forbid(self.node.as_deref())) {
-            return Err(Hops::refusal());
-        }
-        let app = self.apps.load().get(&attempt.key.app).cloned();
-        let settings = app.ok_or(Reason::AppNotFound)?;
+        let settings = self.may_ask(attempt)?;
         loop {
             let revocations = self.registry().revocations;
-            let admission = self.authenticate(pending, role, attempt).await?;
-            if pending.context.principal != admission.principal {
-                let mut context = SessionContext::clone(&pending.context);
-                context.principal.clone_from(&admission.principal);
-                pending.context = Arc::new(context);
-            }
+            let admission = self.identify(pending, role, attempt).await?;
             pending.prove_hops(attempt.admission.is_some());
             pending.admission = admission;
             let paced = self.keep_pace(pending).await?;
@@ -418,6 +434,38 @@ impl Inner {
                 return started;
             }
         }
+    }
+
+    /// Whether an attempt may ask the authenticators. Returns its application's settings.
+    fn may_ask(&self, attempt: &Attempt) -> Result<Arc<AppSettings>, Reason> {
+        if self.stopping.load(SeqCst) {
+            return Err(Reason::ServerShutdown);
+        }
+        if self.draining.load(SeqCst) {
+            return Err(Reason::ServerDraining);
+        }
+        let hops = attempt.hops.as_ref();
+        if hops.is_some_and(|hops| hops.forbid(self.node.as_deref())) {
+            return Err(Hops::refusal());
+        }
+        let app = self.apps.load().get(&attempt.key.app).cloned();
+        app.ok_or(Reason::AppNotFound)
+    }
+
+    /// Asks the authenticators, and notes who it is.
+    async fn identify(
+        &self,
+        pending: &mut Pending<'_>,
+        role: Role,
+        attempt: &Attempt,
+    ) -> Result<Admission, Reason> {
+        let admission = self.authenticate(pending, role, attempt).await?;
+        if pending.context.principal != admission.principal {
+            let mut context = SessionContext::clone(&pending.context);
+            context.principal.clone_from(&admission.principal);
+            pending.context = Arc::new(context);
+        }
+        Ok(admission)
     }
 
     async fn authenticate(

@@ -22,7 +22,7 @@ use crate::{
     admit::{Attempt, Denied, Gate},
     app::{AppSettings, AppSpec, Apps},
     attempts::{Attempts, SHORT},
-    auth::Authenticator,
+    auth::{Admission, Authenticator},
     builder::{EngineBuilder, Limits},
     bus::Budget,
     error::{Error, Result},
@@ -149,6 +149,38 @@ impl Engine {
     /// [`Denied`], already reported to all observers.
     pub async fn watch(&self, attempt: Attempt, lease: Duration) -> Result<Viewing, Denied> {
         self.inner.watch(attempt, lease).await
+    }
+
+    /// Decides whether a client may watch a stream, without a session: asks the authenticators,
+    /// with the budgets and deadlines of [`play`](Self::play), and checks that there is a stream to
+    /// watch or to wait for. Limits and gates come later. For a client whose session starts with a
+    /// later request: that is then [`watch`](Self::watch), with an attempt on the terms that this
+    /// returns ([`Attempt::admitted`]).
+    ///
+    /// Only a refusal is reported. If the returned future is dropped, the attempt is reported as
+    /// given up by its client. Needs no runtime.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use livetrail_engine::{AppSpec, Attempt, Engine, StreamKey};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let engine = Engine::builder().application(AppSpec::new("live")).build()?;
+    /// let attempt = || StreamKey::parse("live", "cam").map(|key| Attempt::new(key, "hls"));
+    /// let _publication = engine.publish(attempt()?).await?;
+    /// let admission = engine.authorize(attempt()?).await?;
+    /// assert_eq!(engine.sessions().len(), 1);
+    /// let later = attempt()?.admitted(admission);
+    /// let _viewing = engine.watch(later, Duration::from_secs(12)).await?;
+    /// assert_eq!(engine.sessions().len(), 2);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Denied`], already reported to all observers.
+    pub async fn authorize(&self, attempt: Attempt) -> Result<Admission, Denied> {
+        self.inner.authorize(attempt).await
     }
 
     /// Reads a stream for the host itself, from the current GOP on. Nothing is authenticated or

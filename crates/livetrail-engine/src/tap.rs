@@ -2,7 +2,10 @@
 
 use std::{
     future::poll_fn,
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::{
+        Arc,
+        atomic::Ordering::{Acquire, Relaxed},
+    },
     task::{Context, Poll, ready},
 };
 
@@ -23,7 +26,9 @@ use crate::{
 /// evicted.
 ///
 /// It ends with the stream. A tap keeps no stream alive, but it keeps the stream's memory until it
-/// is dropped. If an application lets viewers wait for a publisher, a tap waits like a viewer.
+/// is dropped. If an application lets viewers wait for a publisher, a tap waits like a viewer. The
+/// frames of two publishers are never in one batch, and [`publishers`](Self::publishers) grows with
+/// the first batch of another.
 ///
 /// ```
 /// use livetrail_engine::{AppSpec, Attempt, CodecId, Engine, FrameFlags, MediaFrame, StreamKey};
@@ -55,6 +60,9 @@ pub struct Tap {
     news: News,
     one: Vec<Arc<SharedFrame>>,
     skipped_frames: u64,
+    /// The publication that the last frames were of, by the number of its first frame.
+    publication_seq: u64,
+    publishers: u64,
 }
 
 impl Tap {
@@ -62,11 +70,13 @@ impl Tap {
         stream.taps.fetch_add(1, Relaxed);
         Self {
             key,
+            publication_seq: stream.publication_seq.load(Acquire),
             cursor: Cursor::join(&stream),
             stream,
             news: News::default(),
             one: Vec::new(),
             skipped_frames: 0,
+            publishers: 0,
         }
     }
 
@@ -123,6 +133,7 @@ impl Tap {
         loop {
             match self.cursor.collect(&self.stream, out, limit, u64::MAX) {
                 Found::Frames => {
+                    self.cut_at_publisher(out);
                     self.cursor.commit(&self.stream, out, out.len());
                     return Ok(());
                 }
@@ -134,6 +145,22 @@ impl Tap {
                     return Err(Ended { reason });
                 }
             }
+        }
+    }
+
+    /// Shortens a batch that goes on with another publisher's frames.
+    fn cut_at_publisher(&mut self, out: &mut Vec<Arc<SharedFrame>>) {
+        let first_seq = self.stream.publication_seq.load(Acquire);
+        if first_seq == self.publication_seq {
+            return;
+        }
+        match out.iter().position(|frame| frame.seq() >= first_seq) {
+            Some(0) => {
+                self.publication_seq = first_seq;
+                self.publishers = self.publishers.saturating_add(1);
+            }
+            Some(at) => out.truncate(at),
+            None => {}
         }
     }
 
@@ -153,6 +180,14 @@ impl Tap {
     #[must_use]
     pub fn skipped_frames(&self) -> u64 {
         self.skipped_frames
+    }
+
+    /// How many times another publisher has continued the stream, since this tap began. When it has
+    /// grown after a batch, that batch is the first of the new publisher's: a segmenter marks a
+    /// discontinuity. A publisher that sent nothing does not count.
+    #[must_use]
+    pub fn publishers(&self) -> u64 {
+        self.publishers
     }
 
     /// How many frames this tap is behind the newest.

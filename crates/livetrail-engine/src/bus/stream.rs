@@ -108,6 +108,9 @@ pub(crate) struct Stream {
     pub(crate) publishers: AtomicU64,
     /// How many publications have begun.
     pub(crate) publications: watch::Sender<u64>,
+    /// Number of the first frame of the newest publication. A reader that sees one of its frames
+    /// sees this too.
+    pub(crate) publication_seq: AtomicU64,
 }
 
 impl Stream {
@@ -135,6 +138,7 @@ impl Stream {
             taps: AtomicU64::new(0),
             publishers: AtomicU64::new(0),
             publications: watch::Sender::new(0),
+            publication_seq: AtomicU64::new(0),
             qos: Qos::new(now_ms),
             keyframes: Keyframes::default(),
             settings,
@@ -359,6 +363,8 @@ impl Writer {
     /// Starts a publisher's writes, possibly after another publisher.
     pub(crate) fn begin(&mut self, now: Duration) {
         let stream = &self.stream;
+        let first_seq = self.ring.next_seq();
+        stream.publication_seq.store(first_seq, Ordering::Release);
         stream.publications.send_modify(|begun| *begun += 1);
         stream.qos.touch(now.as_millis() as u64);
         if !stream.published.swap(true, Ordering::Relaxed) {

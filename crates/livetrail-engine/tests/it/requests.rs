@@ -114,6 +114,68 @@ fn a_tap_ends_with_its_stream_and_with_the_engine_after_the_last_frame() {
     assert!(engine.tap(&key("cam")).is_err());
 }
 
+#[test]
+fn a_tap_never_mixes_the_frames_of_two_publishers() {
+    let (journal, clock) = (Journal::default(), ManualClock::at(0));
+    let app = AppSpec::new("live").wait_for_publisher(PATIENCE);
+    let engine = Engine::builder()
+        .application(app)
+        .observer(journal.clone())
+        .clock(Arc::new(clock.clone()))
+        .build()
+        .unwrap();
+    let mut publication = block_on(engine.publish(attempt("cam"))).unwrap();
+    let _viewing = block_on(engine.watch(attempt("cam"), LEASE)).unwrap();
+    publication.push(keyframe(1)).unwrap();
+    let mut tap = engine.tap(&key("cam")).unwrap();
+    publication.push(delta(2)).unwrap();
+    drop(publication);
+    // One that sends nothing is not noticed.
+    drop(block_on(engine.publish(attempt("cam"))).unwrap());
+    let mut publication = block_on(engine.publish(attempt("cam"))).unwrap();
+    publication.push(config(3)).unwrap();
+    publication.push(keyframe(4)).unwrap();
+    let mut frames = Vec::new();
+    tap.try_batch(&mut frames, 100).unwrap();
+    assert_eq!((numbers(&frames), tap.publishers()), (vec![1, 2], 0));
+    tap.try_batch(&mut frames, 100).unwrap();
+    assert_eq!((numbers(&frames), tap.publishers()), (vec![3, 4], 1));
+    publication.push(delta(5)).unwrap();
+    tap.try_batch(&mut frames, 100).unwrap();
+    assert_eq!((numbers(&frames), tap.publishers()), (vec![5], 1));
+}
+
+#[test]
+fn whoever_is_authorized_has_no_session_and_a_refusal_is_reported() {
+    let (journal, clock) = (Journal::default(), ManualClock::at(0));
+    let viewer = StaticKey::new("alice", "a-secret-of-a-viewer").grant(Grant::Play);
+    let engine = Engine::builder()
+        .application(AppSpec::new("live"))
+        .observer(journal.clone())
+        .clock(Arc::new(clock.clone()))
+        .authenticator(StaticKeys::new([viewer]))
+        .build()
+        .unwrap();
+    let with = |token: &str| attempt("cam").credentials(Credentials::token(token));
+    let host = attempt("cam").admitted(Admission::anyone());
+    let right = || block_on(engine.authorize(with("a-secret-of-a-viewer")));
+    assert_eq!(right().unwrap_err().reason, Reason::StreamNotFound);
+    let _publication = block_on(engine.publish(host)).unwrap();
+    assert_eq!(right().unwrap().principal.as_deref(), Some("alice"));
+    let wrong = block_on(engine.authorize(with("another-secret"))).unwrap_err();
+    assert_eq!(wrong.reason, Reason::Unauthorized);
+    engine.set_draining(true);
+    assert_eq!(right().unwrap_err().reason, Reason::ServerDraining);
+    let all = [
+        "play_denied",
+        "publish_started",
+        "play_denied",
+        "play_denied",
+    ];
+    assert_eq!(journal.labels(), all);
+    assert_eq!(engine.sessions().len(), 1);
+}
+
 /// The reason and totals of a session's only end.
 fn end_of(journal: &Journal, session: SessionId) -> (Reason, SessionTotals) {
     let ends: Vec<_> = journal
