@@ -81,6 +81,7 @@ impl Playlists {
         match event {
             Event::Init(init) => {
                 self.multivariant = None;
+                self.discontinuity_sequence = init.discontinuity_sequence;
                 self.window_mut(init.rendition).add_init(init);
                 false
             }
@@ -271,6 +272,64 @@ impl Playlists {
             None if is_open && at == parts.len() && !self.has_ended => Found::Hinted,
             None => Found::Missing,
         }
+    }
+
+    /// The number of frames in a segment or a part; 0 for anything else.
+    #[must_use]
+    pub fn frames(&self, resource: Resource) -> u64 {
+        match resource {
+            Resource::Playlist(_) | Resource::Init(..) => 0,
+            Resource::Segment(rendition, sequence) => self.window(rendition).frames(sequence, None),
+            Resource::Part(rendition, sequence, index) => {
+                self.window(rendition).frames(sequence, Some(index))
+            }
+        }
+    }
+
+    /// The size of all segments, parts and init segments that are kept, in bytes.
+    #[must_use]
+    pub fn kept_bytes(&self) -> usize {
+        let sizes = self.windows.iter().map(Window::kept_bytes);
+        sizes.fold(0, usize::saturating_add)
+    }
+
+    /// Forgets the oldest segments, listed or not, so that all renditions together keep no more
+    /// than this many bytes, each its share. The last segment and the open one are always kept.
+    /// Returns whether a playlist has changed.
+    pub fn shrink(&mut self, max_bytes: usize) -> bool {
+        let kept = self.kept_bytes();
+        if kept <= max_bytes {
+            return false;
+        }
+        let share = |bytes: usize| {
+            let share = (bytes as u128).saturating_mul(max_bytes as u128);
+            usize::try_from(share.checked_div(kept as u128).unwrap_or(0)).unwrap_or(max_bytes)
+        };
+        let shrunk = self.windows.iter_mut().map(|window| {
+            let share = share(window.kept_bytes());
+            window.shrink(share)
+        });
+        shrunk.fold(false, |all, one| all | one)
+    }
+
+    /// The number of the segment that comes next, the highest of all renditions; `None` before the
+    /// first part.
+    #[must_use]
+    pub fn next_sequence(&self) -> Option<u64> {
+        let numbers = self.windows.iter().filter_map(Window::next_sequence);
+        numbers.max()
+    }
+
+    /// The numbers that never change, once they are known.
+    #[must_use]
+    pub fn targets(&self) -> Option<Targets> {
+        self.targets
+    }
+
+    /// The number of the last discontinuity.
+    #[must_use]
+    pub fn discontinuity_sequence(&self) -> u64 {
+        self.discontinuity_sequence
     }
 
     /// How often a playlist was rendered.

@@ -116,6 +116,27 @@ impl Window {
         }
     }
 
+    /// The size of all that is kept, in bytes.
+    pub(crate) fn kept_bytes(&self) -> usize {
+        let open = self.open.iter().map(|part| part.bytes.len());
+        let open = open.fold(0, usize::saturating_add);
+        let kept = self.bytes.saturating_add(self.init_bytes);
+        kept.saturating_add(open)
+    }
+
+    /// Forgets the oldest segments beyond `max_bytes`, listed or not. The last is kept. Returns
+    /// whether a listed one was forgotten.
+    pub(crate) fn shrink(&mut self, max_bytes: usize) -> bool {
+        let listed = self.listed;
+        // The segments that are not listed go first, however long the window is.
+        self.forget(Duration::MAX, max_bytes);
+        let has_changed = self.listed != listed;
+        if has_changed {
+            self.rendered = [None, None];
+        }
+        has_changed
+    }
+
     /// Forgets the init segments that no kept segment uses.
     fn forget_inits(&mut self) {
         let first = self
@@ -161,6 +182,18 @@ impl Window {
         let first = self.segments.front()?.segment.sequence;
         let at = usize::try_from(sequence.checked_sub(first)?).ok()?;
         self.segments.get(at).map(|kept| &kept.segment)
+    }
+
+    /// The number of frames of a segment, or of one of its parts.
+    pub(crate) fn frames(&self, sequence: u64, index: Option<u32>) -> u64 {
+        let parts = match self.segment(sequence) {
+            Some(segment) => &segment.parts[..],
+            None if self.next_sequence == Some(sequence) => &self.open[..],
+            None => &[],
+        };
+        let parts = parts.iter();
+        let meant = parts.filter(|part| index.is_none_or(|index| part.index == index));
+        meant.map(|part| u64::from(part.frames)).sum()
     }
 
     pub(crate) fn open(&self) -> &[Part] {

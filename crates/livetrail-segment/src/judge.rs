@@ -40,10 +40,10 @@ impl Judge {
     #[must_use]
     pub fn new(options: Options) -> Self {
         Self {
+            discontinuity_sequence: options.first_discontinuity,
             options,
             targets: None,
             renditions: Default::default(),
-            discontinuity_sequence: 0,
             has_long_frames: false,
             short_reported: 0,
             short_parts: 0,

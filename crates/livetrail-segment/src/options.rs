@@ -30,6 +30,8 @@ pub struct Options {
     pub part: Duration,
     /// The number of the first segment of each rendition; by default 0.
     pub first_sequence: u64,
+    /// The discontinuity sequence number of the first segments; by default 0.
+    pub first_discontinuity: u64,
     /// The maximum size of a frame, and of the frames of a part, in bytes: 64 KiB to 1 GiB; by
     /// default 32 MiB. The memory of a segmenter is a few times this, and `max_segment_bytes`.
     pub max_part_bytes: usize,
@@ -46,6 +48,7 @@ impl Default for Options {
             longest_segment: Duration::from_secs(10),
             part: Duration::from_millis(500),
             first_sequence: 0,
+            first_discontinuity: 0,
             max_part_bytes: 32 << 20,
             max_segment_bytes: 128 << 20,
         }

@@ -75,11 +75,11 @@ impl Segmenter {
         Ok(Self {
             limits: Limits::new(&options),
             start: Some(Start::default()),
+            discontinuity_sequence: options.first_discontinuity,
             options,
             targets: None,
             tracks: [State::new(Track::Video), State::new(Track::Audio)],
             lanes,
-            discontinuity_sequence: 0,
             has_frames: false,
             is_finished: false,
         })

@@ -168,3 +168,32 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_smaller_bound_shortens_the_window_and_keeps_the_numbers() {
+    let mut stream = Stream::new(Container::Cmaf, Options::default());
+    for _ in 0..25 * 20 {
+        stream.step();
+    }
+    let playlists = &mut stream.playlists;
+    let read_now = |playlists: &mut livetrail_hls::Playlists| {
+        let text = playlists.media(Rendition::Video, false).unwrap();
+        read(std::str::from_utf8(&text).unwrap())
+    };
+    let before = read_now(playlists);
+    let kept = playlists.kept_bytes();
+    assert!(!playlists.shrink(kept));
+    assert!(playlists.shrink(kept / 2));
+    assert!(playlists.kept_bytes() <= kept / 2);
+    let after = read_now(playlists);
+    check(&before, &after);
+    assert!(after.segments.len() < before.segments.len());
+    // The last segment is never removed.
+    playlists.shrink(0);
+    assert_eq!(read_now(playlists).segments.len(), 1);
+    let (name, ..) = &before.segments[0];
+    let gone = Resource::parse(name).unwrap();
+    assert_eq!(playlists.find(gone), Found::Missing);
+    let (name, ..) = before.segments.last().unwrap();
+    assert_eq!(playlists.frames(Resource::parse(name).unwrap()), 50);
+}
