@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::protocol::{Forwarded, forwarded_client, is_host, wanted};
+use crate::protocol::{Asked, Forwarded, forwarded_client, is_host, wanted};
 
 /// Parts of an input, one on each line.
 const PARTS: usize = 4;
@@ -22,6 +22,11 @@ pub fn fuzz_request(bytes: &[u8]) {
     {
         let unwanted = |byte: u8| matches!(byte, b'/' | b'@' | b'?' | b'#' | b' ' | b'\\');
         assert!(!host.bytes().any(unwanted), "no part of a host: {host:?}");
+    }
+    if let Some(Asked::Media { named, token, .. }) = Asked::read(path, query, authorization) {
+        assert!(!token.contains('/') && !named.app.contains(&b'?'));
+        let bytes = named.app.len().saturating_add(named.stream.len());
+        assert!(bytes.saturating_add(token.len()) < path.len());
     }
     let Some(wanted) = wanted(path, query, authorization) else {
         return;

@@ -23,6 +23,7 @@ use crate::session::StreamBody;
 use crate::{
     config::PlaybackOptions,
     error::{Error, Result},
+    hls::Hls,
     protocol::{Framing, Named, Variant, Wanted, wanted},
     session::{FlvBody, Handover, HandoverBody, Link, ProxysOwn},
 };
@@ -33,10 +34,12 @@ const PROTOCOL: &str = "http-flv";
 /// headers that a player needs.
 const MAX_ASKED_HEADERS_BYTES: usize = 1_024;
 
+/// What all requests for streams share.
 #[derive(Clone)]
-struct Context {
-    engine: Engine,
+pub(crate) struct Context {
+    pub(crate) engine: Engine,
     options: PlaybackOptions,
+    hls: Option<Hls>,
     /// That there are no addresses is reported once.
     no_address: Arc<Once>,
 }
@@ -58,11 +61,17 @@ struct Context {
 /// axum panics when this router is merged with one that has a route of two parameters at the same
 /// place, such as `/{org}/{repo}`. Nest it there: `.nest("/play", router(engine, options))`.
 pub fn router(engine: Engine, options: PlaybackOptions) -> Router {
+    router_with(engine, options, None)
+}
+
+/// As [`router`], and serves HLS as well.
+pub(crate) fn router_with(engine: Engine, options: PlaybackOptions, hls: Option<Hls>) -> Router {
     Router::new()
         .route("/{app}/{*stream}", any(answer))
         .with_state(Context {
             engine,
             options,
+            hls,
             no_address: Arc::new(Once::new()),
         })
 }
@@ -72,6 +81,8 @@ async fn answer(State(context): State<Context>, request: Request) -> Response<Bo
     let (request, _) = request.into_parts();
     let mut response = if request.method == Method::OPTIONS {
         preflight(&request.headers)
+    } else if let Some((hls, asked)) = context.hls.as_ref().and_then(|hls| hls.asked(&request)) {
+        hls.answer(&context, asked, &request).await
     } else {
         play(&context, &request)
             .await
@@ -107,61 +118,88 @@ fn preflight(asked: &HeaderMap) -> Response<Body> {
     response
 }
 
-async fn play(context: &Context, request: &Parts) -> Result<Response<Body>> {
-    let authorization = request.headers.get(header::AUTHORIZATION);
-    let Wanted {
-        named,
-        token,
-        login,
-    } = wanted(
-        request.uri.path(),
-        request.uri.query(),
-        authorization.and_then(|value| value.to_str().ok()),
-    )
-    .ok_or(Error::NoSuchPath)?;
-    if !matches!(request.method, Method::GET | Method::HEAD) {
-        return Err(Error::Method);
+/// A client that asks for a stream, as far as its request alone tells.
+pub(crate) struct Client {
+    pub(crate) attempt: Attempt,
+    has_credentials: bool,
+}
+
+impl Client {
+    /// Reads the request for this stream. A request that cannot become an attempt is refused, on
+    /// record where a stream was asked for.
+    pub(crate) fn new(
+        context: &Context,
+        wanted: Wanted,
+        request: &Parts,
+        protocol: &'static str,
+    ) -> Result<Self> {
+        let Wanted {
+            named,
+            token,
+            login,
+        } = wanted;
+        if !matches!(request.method, Method::GET | Method::HEAD) {
+            return Err(Error::Method);
+        }
+        if request.extensions.get::<ProxysOwn>().is_some() {
+            return Err(Error::NoClient);
+        }
+        let mut credentials = credentials(token.as_deref(), &named, request);
+        if let Some((user, password)) = login {
+            credentials = credentials.user(Secret::new(user), Some(Secret::new(password)));
+        }
+        let has_credentials = token.is_some() || credentials.user.is_some();
+        let key = stream_key(&context.engine, &named);
+        let is_valid = key.is_ok();
+        let (Ok(key) | Err(key)) = key;
+        let client = Self {
+            attempt: attempt(key, protocol, request).credentials(credentials),
+            has_credentials,
+        };
+        if !is_valid {
+            return Err(client.refuse(&context.engine, Reason::BadName));
+        }
+        if client.attempt.peer.is_none() {
+            context.no_address.call_once(|| {
+                tracing::warn!(
+                    "viewers over HTTP have no address on record: serve the router with `into_make_service_with_connect_info`"
+                );
+            });
+        }
+        let link = request.extensions.get::<Link>();
+        if link.is_some_and(Link::is_reserved) {
+            return Err(client.refuse(&context.engine, Reason::LimitReached));
+        }
+        Ok(client)
     }
-    if request.extensions.get::<ProxysOwn>().is_some() {
-        return Err(Error::NoClient);
+
+    /// Refuses the attempt, on record.
+    pub(crate) fn refuse(&self, engine: &Engine, reason: Reason) -> Error {
+        self.refused(engine.refuse(Role::Play, self.attempt.clone(), reason))
     }
-    let mut credentials = credentials(token.as_deref(), &named, request);
-    if let Some((user, password)) = login {
-        credentials = credentials.user(Secret::new(user), Some(Secret::new(password)));
-    }
-    let shown = token.is_some() || credentials.user.is_some();
-    let refused = |denied: Denied| {
-        if denied.reason == Reason::Unauthorized && !shown {
+
+    /// The answer to an attempt that the engine has refused.
+    pub(crate) fn refused(&self, denied: Denied) -> Error {
+        if denied.reason == Reason::Unauthorized && !self.has_credentials {
             Error::CredentialsMissing { denied }
         } else {
             Error::Denied { denied }
         }
-    };
-    let refuse = |key, reason| {
-        let attempt = attempt(key, credentials.clone(), request);
-        refused(context.engine.refuse(Role::Play, attempt, reason))
-    };
-    let key = stream_key(&context.engine, &named)
-        .map_err(|stand_in| refuse(stand_in, Reason::BadName))?;
-    if client(request).is_none() {
-        context.no_address.call_once(|| {
-            tracing::warn!(
-                "viewers over HTTP-FLV have no address on record: serve the router with `into_make_service_with_connect_info`"
-            );
-        });
     }
+}
+
+async fn play(context: &Context, request: &Parts) -> Result<Response<Body>> {
+    let authorization = authorization(request);
+    let wanted = wanted(request.uri.path(), request.uri.query(), authorization);
+    let client = Client::new(context, wanted.ok_or(Error::NoSuchPath)?, request, PROTOCOL)?;
+    let admission = context.engine.play(client.attempt.clone());
     let link = request.extensions.get::<Link>();
-    if link.is_some_and(Link::is_reserved) {
-        return Err(refuse(key, Reason::LimitReached));
-    }
-    let admission = context
-        .engine
-        .play(attempt(key, credentials.clone(), request));
     let admitted = tokio::select! {
         admitted = admission => admitted,
         () = stopping(link) => return Err(Error::Stopping),
     };
-    let mut response = stream(admitted.map_err(refused)?, request);
+    let playback = admitted.map_err(|denied| client.refused(denied))?;
+    let mut response = stream(playback, request);
     response.headers_mut().insert(
         header::CONTENT_TYPE,
         HeaderValue::from_static("video/x-flv"),
@@ -169,8 +207,14 @@ async fn play(context: &Context, request: &Parts) -> Result<Response<Body>> {
     Ok(response)
 }
 
+/// The header with credentials.
+pub(crate) fn authorization(request: &Parts) -> Option<&str> {
+    let value = request.headers.get(header::AUTHORIZATION);
+    value.and_then(|value| value.to_str().ok())
+}
+
 /// Completes when our own gateway stops; in another server it never completes.
-async fn stopping(link: Option<&Link>) {
+pub(crate) async fn stopping(link: Option<&Link>) {
     match link {
         Some(link) => link.stopping().await,
         None => std::future::pending().await,
@@ -216,7 +260,7 @@ fn is_of_a_page(request: &Parts) -> bool {
 }
 
 /// The stream's key, or a key that represents it on record.
-fn stream_key(engine: &Engine, named: &Named) -> Result<StreamKey, StreamKey> {
+pub(crate) fn stream_key(engine: &Engine, named: &Named) -> Result<StreamKey, StreamKey> {
     let stand_in = || {
         // This compares whole texts with the configured keys: a replaced or shortened name would
         // hide them.
@@ -250,8 +294,9 @@ fn credentials(token: Option<&str>, named: &Named, request: &Parts) -> Credentia
     query_credentials(token, &queries).certificate(certificate)
 }
 
-fn attempt(key: StreamKey, credentials: Credentials, request: &Parts) -> Attempt {
-    let mut attempt = Attempt::new(key, PROTOCOL).credentials(credentials);
+/// An attempt of the request's client, without credentials.
+pub(crate) fn attempt(key: StreamKey, protocol: &'static str, request: &Parts) -> Attempt {
+    let mut attempt = Attempt::new(key, protocol);
     if let Some(client) = client(request) {
         attempt = attempt.client(client);
     }
@@ -305,6 +350,7 @@ mod tests {
         let context = Context {
             engine: engine.build().unwrap(),
             options: PlaybackOptions::default(),
+            hls: None,
             no_address: Arc::new(Once::new()),
         };
         let ask = |peer: Option<SocketAddr>| {

@@ -11,7 +11,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU8, Ordering},
+        atomic::{AtomicBool, AtomicU8, Ordering},
     },
     task::{Context, Poll, ready},
     time::Duration,
@@ -20,7 +20,7 @@ use std::{
 use bytes::Bytes;
 use hyper::body::{Body, Frame};
 use livetrail_engine::{EndSignal, Playback, Reason, SessionId, SharedFrame};
-use livetrail_gateway::Stop;
+use livetrail_gateway::{AddressTurn, Stop};
 use tokio::sync::watch;
 
 use crate::{
@@ -204,6 +204,10 @@ struct Tie {
     stage: AtomicU8,
     /// The connection is in reserve: it may carry anything but a stream.
     reserved: bool,
+    /// A session of many requests has been admitted on it.
+    is_admitted: AtomicBool,
+    /// How the present request counts for the address of its client.
+    turn: Mutex<Option<AddressTurn>>,
     stop: Stop,
 }
 
@@ -241,8 +245,36 @@ impl Link {
             handover: Mutex::new(None),
             stage: AtomicU8::new(NOTHING),
             reserved,
+            is_admitted: AtomicBool::new(false),
+            turn: Mutex::new(None),
             stop,
         }))
+    }
+
+    /// Holds how a request counts while it is answered.
+    pub(crate) fn hold_turn(&self, turn: Option<AddressTurn>) {
+        *self.turn() = turn;
+    }
+
+    pub(crate) fn take_turn(&self) -> Option<AddressTurn> {
+        self.turn().take()
+    }
+
+    /// Notes that the request belongs to an admitted session: from now on neither the request nor
+    /// its connection counts among those of their address without a session.
+    pub(crate) fn admit(&self) {
+        self.0.is_admitted.store(true, Ordering::Relaxed);
+        drop(self.take_turn());
+    }
+
+    /// Whether [`admit`](Self::admit) was called.
+    pub(crate) fn is_admitted(&self) -> bool {
+        self.0.is_admitted.load(Ordering::Relaxed)
+    }
+
+    /// The lock cannot be poisoned: nothing that can panic runs under it.
+    fn turn(&self) -> std::sync::MutexGuard<'_, Option<AddressTurn>> {
+        self.0.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether the connection is in reserve, and thus must not carry a stream.

@@ -155,10 +155,12 @@ const RULES: &[Rule] = &[
             "livetrail-egress",
             "livetrail-engine",
             "livetrail-gateway",
+            "livetrail-hls",
             "livetrail-media",
+            "livetrail-segment",
         ],
         never_below: &["livetrail-audit", "livetrail-record"],
-        words: "a gateway knows the engine, the egress and the containers; not audit, not another gateway",
+        words: "a gateway knows the engine, the egress, the containers, segments and playlists; not audit, not another gateway",
     },
     Rule {
         name: "livetrail-request",

@@ -17,7 +17,7 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use livetrail_engine::{CertificateName, ClientAddress, Reason, SessionId, log};
-use livetrail_gateway::{AddressRules, AddressTurn, Closed, Incoming, Opened, Reserved, Slot};
+use livetrail_gateway::{AddressRules, Closed, Incoming, Opened, Reserved, Slot};
 
 #[cfg(feature = "tls")]
 use super::{HTTP_2, http2};
@@ -95,9 +95,9 @@ pub(super) async fn serve(shared: Arc<Shared>, incoming: Incoming) -> Closed {
             }
             let (requests, link) = (requests.clone(), link.clone());
             async move {
-                let (answer, turn) = requests.answer(link, request).await;
+                let answer = requests.answer(link.clone(), request).await;
                 // By now the session is admitted, or the request has no session.
-                drop(turn);
+                drop(link.take_turn());
                 answer
             }
         })
@@ -120,7 +120,7 @@ pub(super) async fn serve(shared: Arc<Shared>, incoming: Incoming) -> Closed {
         });
         let mut cut = std::pin::pin!(link.cut(config.linger));
         let mut stop = std::pin::pin!(stop.wait());
-        let mut stopping = false;
+        let (mut stopping, mut is_admitted) = (false, false);
         poll_fn(|cx| {
             if !stopping && stop.as_mut().poll(cx).is_ready() {
                 stopping = true;
@@ -128,6 +128,13 @@ pub(super) async fn serve(shared: Arc<Shared>, incoming: Incoming) -> Closed {
             }
             if let Poll::Ready(ended) = Pin::new(&mut connection).poll(cx) {
                 return Poll::Ready(Next::Over(ended));
+            }
+            if let Counted::Slot(slot) = &mut counted
+                && !is_admitted
+                && link.is_admitted()
+            {
+                is_admitted = true;
+                slot.admitted();
             }
             // Not earlier: until hyper waits for more input, it may still have output.
             if link.is_head_sent() {
@@ -203,15 +210,15 @@ impl Requests {
         }
     }
 
-    /// The answer, and how the request is counted for the address of its client.
+    /// The answer. The link holds how the request is counted for the address of its client.
     pub(super) async fn answer(
         &self,
         link: Link,
         request: Request<body::Incoming>,
-    ) -> (Result<Response, Infallible>, Option<AddressTurn>) {
+    ) -> Result<Response, Infallible> {
         let mut request = request.map(Body::new);
         let is_shared = link.is_shared();
-        request.extensions_mut().insert(link);
+        request.extensions_mut().insert(link.clone());
         if self.is_proxys_own {
             request.extensions_mut().insert(ProxysOwn);
         }
@@ -219,11 +226,14 @@ impl Requests {
             request.extensions_mut().insert(certificate.clone());
         }
         if let Err(problem) = host::of_request(&mut request) {
-            return (Ok(problem.into_response()), None);
+            return Ok(problem.into_response());
         }
         match client::of_request(&mut request, &self.client, &self.rules, is_shared).await {
-            Ok(turn) => (self.service.call(request).await, turn),
-            Err(refused) => (Ok(refused.into_response()), None),
+            Ok(turn) => {
+                link.hold_turn(turn);
+                self.service.call(request).await
+            }
+            Err(refused) => Ok(refused.into_response()),
         }
     }
 }

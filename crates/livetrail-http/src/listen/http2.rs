@@ -314,9 +314,9 @@ async fn answer(
     // The library polls this in the task that the executor has made for it.
     let Answering { link, open, pace } = ANSWERING.get();
     let unanswered = Unanswered(Some(open));
-    let (answer, turn) = requests.answer(link.clone(), request).await;
+    let answer = requests.answer(link.clone(), request).await;
     unanswered.answered();
-    let turn = turn.filter(|_| !link.has_session());
+    let turn = link.take_turn().filter(|_| !link.has_session());
     answer.map(|answer| answer.map(|body| Body::new(Paced::new(body, pace, turn))))
 }
 

@@ -27,7 +27,7 @@ use livetrail_gateway::{
 };
 use tokio::net::{TcpListener, ToSocketAddrs};
 
-use crate::{config::HttpConfig, handler, wire::FlvWire};
+use crate::{config::HttpConfig, handler, hls::Hls, wire::FlvWire};
 
 /// The gateway's name in logs and reports.
 const GATEWAY: &str = "http";
@@ -52,6 +52,7 @@ struct Shared {
 /// to all viewers of HTTP/1.1; they start with the first one. Each limit is in [`HttpConfig`].
 pub struct HttpGateway {
     acceptor: Acceptor,
+    engine: Engine,
     router: Router,
     config: HttpConfig,
 }
@@ -89,9 +90,19 @@ impl HttpGateway {
         Ok(Self {
             acceptor: Acceptor::new(GATEWAY, listener, limits)?
                 .first_timeout(config.header_timeout),
-            router: handler::router(engine, config.playback.clone()),
+            router: handler::router(engine.clone(), config.playback.clone()),
+            engine,
             config,
         })
+    }
+
+    /// Serves HLS as well. Call it before [`routes`](Self::routes). Several gateways of an engine
+    /// share one [`Hls`].
+    #[must_use]
+    pub fn hls(mut self, hls: &Hls) -> Self {
+        let playback = self.config.playback.clone();
+        self.router = handler::router_with(self.engine.clone(), playback, Some(hls.clone()));
+        self
     }
 
     /// Replaces the routes: `routes` gets the playback routes, which have no fallback, and returns

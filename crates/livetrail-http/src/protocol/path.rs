@@ -2,8 +2,6 @@
 
 use livetrail_gateway::percent_decode_bytes;
 
-/// The end of a stream's path.
-const SUFFIX: &[u8] = b".flv";
 /// The parameter with a key, which clients put into the path by mistake, after one of these
 /// separators.
 const SEPARATORS: &[u8] = b";&,";
@@ -28,8 +26,8 @@ pub(crate) struct Named {
     pub(crate) is_valid: bool,
 }
 
-/// `None` for a path that is not the path of a stream.
-pub(crate) fn named(path: &str) -> Option<Named> {
+/// `None` for a path that is not the path of a stream, which ends in `suffix`.
+pub(crate) fn named(path: &str, suffix: &[u8]) -> Option<Named> {
     let decoded: Vec<(u8, bool)> = percent_decode_bytes(path.as_bytes()).collect();
     let bytes: Vec<u8> = decoded.iter().map(|(byte, _)| *byte).collect();
     let end = (0..bytes.len()).find(|at| begins_query(bytes.get(*at..).unwrap_or_default()));
@@ -42,12 +40,12 @@ pub(crate) fn named(path: &str) -> Option<Named> {
     parts.next()?;
     let app = parts.next()?;
     let stream = parts.collect::<Vec<_>>().join(&b'/');
-    let has_suffix = stream.ends_with(SUFFIX);
+    let has_suffix = stream.ends_with(suffix);
     // A suffix after the key shows that a stream was meant.
-    if !has_suffix && !query.is_some_and(|query| query.ends_with(SUFFIX)) {
+    if !has_suffix && !query.is_some_and(|query| query.ends_with(suffix)) {
         return None;
     }
-    let stream = stream.strip_suffix(SUFFIX).unwrap_or(&stream).to_vec();
+    let stream = stream.strip_suffix(suffix).unwrap_or(&stream).to_vec();
     Some(Named {
         app,
         stream,
@@ -69,7 +67,7 @@ mod tests {
     use super::*;
 
     fn texts(path: &str) -> Option<(String, String, String, bool)> {
-        let named = named(path)?;
+        let named = named(path, b".flv")?;
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
         Some((
             text(named.app),

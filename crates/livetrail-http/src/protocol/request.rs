@@ -16,23 +16,29 @@ pub(crate) struct Wanted {
     pub(crate) login: Option<(String, String)>,
 }
 
-/// `None` for a path that is not the path of a stream.
+/// A request for a stream over HTTP-FLV. `None` for a path that is not the path of a stream.
 pub(crate) fn wanted(
     path: &str,
     query: Option<&str>,
     authorization: Option<&str>,
 ) -> Option<Wanted> {
-    let named = path::named(path)?;
-    let token = authorization
-        .and_then(bearer)
-        .or_else(|| query.and_then(query_token))
-        .or_else(|| named.query.as_deref().and_then(query_token));
-    let login = authorization.and_then(basic);
-    Some(Wanted {
-        named,
-        token,
-        login,
-    })
+    let named = path::named(path, b".flv")?;
+    Some(Wanted::new(named, query, authorization))
+}
+
+impl Wanted {
+    pub(crate) fn new(named: Named, query: Option<&str>, authorization: Option<&str>) -> Self {
+        let token = authorization
+            .and_then(bearer)
+            .or_else(|| query.and_then(query_token))
+            .or_else(|| named.query.as_deref().and_then(query_token));
+        let login = authorization.and_then(basic);
+        Self {
+            named,
+            token,
+            login,
+        }
+    }
 }
 
 /// RFC 6750 section 2.1; the scheme's case does not matter (RFC 9110 section 11.1).
