@@ -38,8 +38,8 @@ pub enum Found {
 /// then on each request gets the same bytes. [`renderings`](Self::renderings) counts. It does not
 /// depend on the number of requests.
 ///
-/// **Memory.** The segments of two windows ([`Options::window`]) and up to [`Options::max_bytes`]
-/// for each rendition. Segments share their bytes with their parts.
+/// **Memory.** For each rendition, the segments of two windows ([`Options::window`]) and four
+/// segments more, up to [`Options::max_bytes`]. Segments share their bytes with their parts.
 #[derive(Debug)]
 pub struct Playlists {
     options: Options,

@@ -27,6 +27,9 @@ pub(crate) struct Window {
     /// The segments before this one are no longer listed.
     listed_from: usize,
     listed: Duration,
+    /// The longest that a playlist and a segment have been.
+    longest_listed: Duration,
+    longest_segment: Duration,
     bytes: usize,
     inits: VecDeque<(u64, Init)>,
     init_bytes: usize,
@@ -68,10 +71,11 @@ impl Window {
         self.open.clear();
         self.next_sequence = Some(kept.segment.sequence.saturating_add(1));
         self.listed = self.listed.saturating_add(kept.segment.duration);
+        self.longest_segment = self.longest_segment.max(kept.segment.duration);
         self.bytes = self.bytes.saturating_add(kept.bytes);
         self.segments.push_back(kept);
         self.unlist(window);
-        self.forget(window, max_bytes);
+        self.forget(max_bytes);
         self.rendered = [None, None];
     }
 
@@ -85,11 +89,15 @@ impl Window {
             self.listed = rest;
             self.listed_from = self.listed_from.saturating_add(1);
         }
+        self.longest_listed = self.longest_listed.max(self.listed);
     }
 
-    /// Keeps a segment that is no longer listed for another window and its own duration (section
-    /// 6.2.2), and no more than the bounds.
-    fn forget(&mut self, window: Duration, max_bytes: usize) {
+    /// Keeps a segment that is no longer listed for the longest playlist and its own duration
+    /// (section 6.2.2), and no more than the bounds. Time is counted by the segments that were
+    /// removed after it. They may come together earlier than they last, so there is one segment
+    /// more.
+    fn forget(&mut self, max_bytes: usize) {
+        let longest = self.longest_listed.saturating_add(self.longest_segment);
         let mut unlisted: Duration = self
             .segments
             .iter()
@@ -99,7 +107,7 @@ impl Window {
         while let Some(oldest) = self.segments.front() {
             let duration = oldest.segment.duration;
             let later = unlisted.saturating_sub(duration);
-            let is_old = self.listed_from > 0 && later > window.saturating_add(duration);
+            let is_old = self.listed_from > 0 && later > longest.saturating_add(duration);
             let bytes = self.bytes.saturating_add(self.init_bytes);
             let is_over = bytes > max_bytes || self.segments.len() > MAX_SEGMENTS;
             if self.segments.len() < 2 || !(is_old || is_over) {
@@ -129,7 +137,7 @@ impl Window {
     pub(crate) fn shrink(&mut self, max_bytes: usize) -> bool {
         let listed = self.listed;
         // The segments that are not listed go first, however long the window is.
-        self.forget(Duration::MAX, max_bytes);
+        self.forget(max_bytes);
         let has_changed = self.listed != listed;
         if has_changed {
             self.rendered = [None, None];

@@ -117,6 +117,8 @@ pub(crate) struct Lane {
     cuts: u64,
     /// Cuts of the leading track that this one has not reached: their times and numbers.
     due: VecDeque<(i64, u64)>,
+    /// Whether the open segment ends after the next frame.
+    ends_after_next: bool,
 }
 
 impl Lane {
@@ -139,6 +141,7 @@ impl Lane {
             end: 0,
             cuts: 0,
             due: VecDeque::new(),
+            ends_after_next: false,
         }
     }
 
@@ -178,6 +181,9 @@ impl Lane {
             self.close_segment(rules, events);
         }
         self.take(sample);
+        if self.ends_after_next && is_timing {
+            return self.close_segment(rules, events);
+        }
         let full = self
             .part_duration
             .saturating_add(next)
@@ -280,12 +286,19 @@ impl Lane {
         }
     }
 
-    /// Cuts at the first frame from `at` on that is not in a closed part.
+    /// Cuts at the first frame from `at` on that is not in a closed part. If a part was closed just
+    /// before, players already wait for the next part of this segment (section 6.2.6): it comes,
+    /// and has one frame.
     fn cut_at(&mut self, at: i64, rules: &Rules, events: &mut Vec<Event>) {
         let keep = self.samples.iter().position(|sample| sample.at >= at);
         let rest = match keep {
+            None if self.samples.is_empty() && !self.parts.is_empty() => {
+                self.ends_after_next = true;
+                return;
+            }
             None => Vec::new(),
             Some(0) if self.parts.is_empty() => return,
+            Some(0) if self.has_room(rules) => self.samples.split_off(1),
             Some(keep) => self.samples.split_off(keep),
         };
         self.part_bytes = 0;
@@ -298,6 +311,12 @@ impl Lane {
         }
         self.close_segment(rules, events);
         rest.into_iter().for_each(|sample| self.take(sample));
+    }
+
+    /// Whether the open segment may have the first open frame.
+    fn has_room(&self, rules: &Rules) -> bool {
+        let first = self.samples.first().map_or(0, |first| first.duration);
+        self.closed_duration.saturating_add(i64::from(first)) <= rules.ticks.longest
     }
 
     /// Closes the open part in the middle of a segment.
@@ -386,7 +405,9 @@ impl Lane {
         }));
         self.writer.start_segment();
         self.sequence = self.sequence.saturating_add(1);
-        self.cuts = self.cuts.saturating_add(1);
+        // A cut that waited for a frame was counted when it was due.
+        let was_counted = std::mem::take(&mut self.ends_after_next);
+        self.cuts = self.cuts.saturating_add(u64::from(!was_counted));
         self.closed_bytes = 0;
         self.closed_duration = 0;
     }

@@ -57,7 +57,8 @@
 //! - **Parts** have at most the part target (section 4.4.3.7), and at least 85 % of it (section
 //!   4.4.4.9), except the last of a segment. A slow frame rate raises the target at the start.
 //! - **Audio next to video** is cut where video is, at the nearest frame that is not in a part
-//!   already. Alone it is cut by its own clock.
+//!   already. If that would be right after a part, the segment gets one frame more as its last
+//!   part, because players already wait for it (section 6.2.6). Alone it is cut by its own clock.
 //! - **The parts of a segment are the segment**, byte for byte.
 //!
 //! # Unusual input

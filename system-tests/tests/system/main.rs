@@ -15,6 +15,7 @@ mod crashes;
 mod documents;
 mod full_disk;
 mod hls_judge;
+mod hls_library;
 mod hostile;
 mod idle;
 mod keeping;

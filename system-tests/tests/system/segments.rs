@@ -14,7 +14,7 @@ use system_tests::{Packet, Packets, clip, ffmpeg8, run, tool};
 use tempfile::TempDir;
 
 /// The frames of a clip.
-fn frames(clip: &Path) -> Vec<MediaFrame> {
+pub(crate) fn frames(clip: &Path) -> Vec<MediaFrame> {
     let mut demuxer = Demuxer::new();
     demuxer.push(&std::fs::read(clip).expect("a clip"));
     let mut frames = Vec::new();
