@@ -43,6 +43,8 @@
 
 mod backoff;
 mod counts;
+mod link;
+mod list;
 mod order;
 mod pull;
 mod pulls;
@@ -52,6 +54,8 @@ mod rules;
 mod strangers;
 
 pub use counts::{PullCounts, PushCounts};
+pub use link::{LinkInfo, LinkState};
+pub use list::{Page, PullInfo, PushInfo};
 pub use pull::PROTOCOL;
 pub use pulls::{PullOptions, Pulls};
 pub use pushes::Pushes;

@@ -6,7 +6,8 @@ use std::{
 };
 
 use livetrail_engine::{
-    Admission, Attempt, Engine, Hops, MediaFrame, MediaKind, Publication, Reason, StreamKey, log,
+    Admission, Attempt, Clock, Engine, Hops, MediaFrame, MediaKind, Publication, Reason, StreamKey,
+    log,
 };
 use livetrail_rtmp::{Error, RtmpPlayer};
 use tokio::{
@@ -18,6 +19,8 @@ use tracing::{debug, info, warn};
 use crate::{
     backoff::{Backoff, random},
     counts::{Counted, LivePullCounts, count},
+    link::{Fed, Link, LinkState},
+    list::PullInfo,
     order::Order,
     pulls::unavailable,
     rules::{Node, PullRule},
@@ -49,6 +52,7 @@ pub(crate) struct Pull {
     /// The nodes that wait for the stream, this one last.
     hops: Hops,
     state: watch::Sender<State>,
+    link: Link,
 }
 
 /// How an attempt at an origin ended.
@@ -64,12 +68,30 @@ enum Tried {
 }
 
 impl Pull {
-    pub(crate) fn new(key: StreamKey, rule: Arc<PullRule>, hops: Hops) -> Self {
+    /// One that is opened at this time.
+    pub(crate) fn new(key: StreamKey, rule: Arc<PullRule>, hops: Hops, now: Duration) -> Self {
         Self {
             key,
             rule,
             hops,
             state: watch::Sender::new(State::Opening),
+            link: Link::new(now),
+        }
+    }
+
+    /// The pull at this time.
+    pub(crate) fn info(&self, now: Duration) -> PullInfo {
+        let (link, at) = self.link.info(now);
+        let last_frame = Duration::from_millis(self.link.gauge());
+        let fed = at.fed;
+        PullInfo {
+            key: self.key.clone(),
+            origin: at.node,
+            session: fed.as_ref().map(|fed| fed.session),
+            upstream: fed.as_ref().and_then(|fed| fed.upstream),
+            epoch: fed.as_ref().and_then(|fed| fed.epoch),
+            idle: (link.state == LinkState::Carrying).then(|| now.saturating_sub(last_frame)),
+            link,
         }
     }
 
@@ -122,6 +144,7 @@ impl Pull {
         let mut order = Order::new(self.rule.origins.len());
         let mut backoff = Backoff::default();
         let mut all_refused = true;
+        let clock = engine.clock();
         loop {
             let next = order.next();
             let Some((at, origin)) = next.and_then(|at| Some((at, self.rule.origins.get(at)?)))
@@ -134,11 +157,16 @@ impl Pull {
                     self.state.send_replace(State::Failed(reason));
                     return;
                 }
-                sleep(backoff.next(random())).await;
+                let wait = backoff.next(random());
+                self.link.waits(wait, clock.monotonic());
+                sleep(wait).await;
                 order.restart();
                 continue;
             };
-            match self.attempt(engine, origin, counts).await {
+            self.link.connects(origin.name(), clock.monotonic());
+            let tried = self.attempt(engine, origin, counts).await;
+            self.link.fails(clock.monotonic());
+            match tried {
                 Tried::Over => return,
                 Tried::Refused => count(&counts.refused),
                 Tried::Unreachable => {
@@ -199,6 +227,7 @@ impl Pull {
             current: None,
             configs: Vec::new(),
             counts,
+            clock: engine.clock(),
         };
         let tried = carrying.run(&mut player).await;
         if let Tried::Lost { .. } = tried {
@@ -217,6 +246,7 @@ struct Carrying<'a> {
     /// The newest configurations, one for each kind, codec and track.
     configs: Vec<MediaFrame>,
     counts: &'a Arc<LivePullCounts>,
+    clock: Arc<dyn Clock>,
 }
 
 struct Current {
@@ -254,7 +284,7 @@ impl Carrying<'_> {
         let Some(current) = self.current.take() else {
             return Tried::Unreachable;
         };
-        let now = self.engine.clock().monotonic();
+        let now = self.clock.monotonic();
         let steady = now.saturating_sub(current.since) >= STEADY;
         current.publication.end_with(reason.clone(), detail);
         Tried::Lost { steady }
@@ -285,7 +315,10 @@ impl Carrying<'_> {
             return Err(Tried::Over);
         };
         match current.publication.push(frame) {
-            Ok(_) => Ok(()),
+            Ok(_) => {
+                self.pull.link.set_gauge(millis(self.clock.monotonic()));
+                Ok(())
+            }
             Err(ended) => {
                 self.current = None;
                 Err(match ended.reason {
@@ -316,6 +349,7 @@ impl Carrying<'_> {
             Some(from) => with_session(from.then(name), from),
             None => Hops::default().then(name),
         };
+        let upstream = from.session;
         let attempt = Attempt::new(self.pull.key.clone(), PROTOCOL)
             .hops(Arc::new(from))
             .admitted(Admission::of(format!("node:{name}")));
@@ -324,11 +358,19 @@ impl Carrying<'_> {
             info!(stream, reason = %denied.reason, "a pulled stream cannot be published");
             Tried::Over
         })?;
+        let now = self.clock.monotonic();
+        self.pull.link.set_gauge(millis(now));
+        let fed = Fed {
+            session: publication.session(),
+            upstream,
+            epoch,
+        };
+        self.pull.link.carries(Some(fed), now);
         let open: fn(&LivePullCounts) -> &AtomicU64 = |counts| &counts.carrying;
         let mut current = Current {
             publication,
             epoch,
-            since: self.engine.clock().monotonic(),
+            since: now,
             _carrying: Counted::new(self.counts, open),
         };
         for config in &self.configs {
@@ -357,4 +399,8 @@ impl Carrying<'_> {
 fn with_session(mut hops: Hops, of: &Hops) -> Hops {
     (hops.session, hops.epoch) = (of.session, of.epoch);
     hops
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

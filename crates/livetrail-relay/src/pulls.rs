@@ -1,7 +1,7 @@
 //! All pulls of a node: one for each stream, opened by its first viewer.
 
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     future::Future,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -14,6 +14,7 @@ use tokio::{runtime::Handle, sync::watch};
 
 use crate::{
     counts::{Counted, LivePullCounts, PullCounts, count},
+    list::{Page, PullInfo, page, part},
     pull::{Pull, State},
     rules::PullRule,
     strangers::{Answers, Pace},
@@ -71,7 +72,7 @@ pub(crate) struct Shared {
 struct Site {
     /// The engine holds this gate: without an end of the pulls it would hold itself.
     engine: Option<Engine>,
-    running: HashMap<StreamKey, Arc<Pull>>,
+    running: BTreeMap<StreamKey, Arc<Pull>>,
     answers: Answers,
     pace: Pace,
 }
@@ -118,6 +119,25 @@ impl Pulls {
     pub fn counts(&self) -> PullCounts {
         self.shared.counts.snapshot()
     }
+
+    /// A page of the pulls that are open and that `is_meant` selects, sorted by stream: at most
+    /// `most`, the first after `after`. Empty before [`start`](Self::start) and after
+    /// [`stop`](Self::stop).
+    #[must_use]
+    pub fn list_after(
+        &self,
+        after: Option<&StreamKey>,
+        most: usize,
+        is_meant: impl Fn(&PullInfo) -> bool,
+    ) -> Page<PullInfo> {
+        let now = self.shared.now();
+        page(
+            after.cloned(),
+            most,
+            |after| part(&self.shared.site().running, after),
+            |pull| Some(pull.info(now?)).filter(&is_meant),
+        )
+    }
 }
 
 #[async_trait]
@@ -146,6 +166,12 @@ impl Shared {
     fn site(&self) -> MutexGuard<'_, Site> {
         // Nothing that can panic runs under this lock.
         self.site.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The engine's time. `None` if no engine has this gate.
+    fn now(&self) -> Option<Duration> {
+        let engine = self.site().engine.clone();
+        engine.map(|engine| engine.clock().monotonic())
     }
 
     /// The pull for this viewer's stream, if it needs one.
@@ -185,7 +211,7 @@ impl Shared {
         let hops = engine
             .node()
             .map_or_else(|| hops.clone(), |node| hops.then(node));
-        let pull = Arc::new(Pull::new(key.clone(), rule.clone(), hops));
+        let pull = Arc::new(Pull::new(key.clone(), rule.clone(), hops, now));
         site.running.insert(key.clone(), pull.clone());
         count(&self.counts.opened);
         let running = Running {

@@ -1,11 +1,15 @@
 //! One push: a publication's frames, to one target.
 
 use std::{
-    sync::{Arc, atomic::Ordering::Relaxed},
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
-use livetrail_engine::{Engine, SharedFrame, StreamKey, Tap, log};
+use livetrail_engine::{Engine, SessionId, SharedFrame, StreamKey, Tap, log};
 use livetrail_rtmp::{Error, RtmpClient, RtmpPublisher};
 use tokio::{
     sync::watch,
@@ -16,6 +20,8 @@ use tracing::{debug, info, warn};
 use crate::{
     backoff::{Backoff, random},
     counts::{Counted, LivePushCounts, count},
+    link::Link,
+    list::PushInfo,
     rules::Node,
 };
 
@@ -26,23 +32,46 @@ const STEADY: Duration = Duration::from_secs(5);
 /// The time to send what is left, and the goodbye, when the publication has ended.
 const GOODBYE: Duration = Duration::from_secs(1);
 
+/// While a target takes nothing, it is measured this often how far it is behind.
+const LOOK: Duration = Duration::from_millis(250);
+
 pub(crate) struct Push {
     pub(crate) key: StreamKey,
+    /// The publication that it carries.
+    pub(crate) session: SessionId,
     pub(crate) target: Node,
     pub(crate) client: RtmpClient,
     pub(crate) counts: Arc<LivePushCounts>,
+    pub(crate) link: Link,
+    pub(crate) skipped_frames: AtomicU64,
 }
 
 impl Push {
+    /// The push at this time, under this number.
+    pub(crate) fn info(&self, number: u64, now: Duration) -> PushInfo {
+        let (link, _) = self.link.info(now);
+        PushInfo {
+            number,
+            key: self.key.clone(),
+            link,
+            target: self.target.name().clone(),
+            session: self.session,
+            lag_frames: self.link.gauge(),
+            skipped_frames: self.skipped_frames.load(Relaxed),
+        }
+    }
+
     /// Pushes until the publication has ended, which is when the sender of `ended` is gone.
-    pub(crate) async fn run(self, engine: Engine, mut ended: watch::Receiver<()>) {
+    pub(crate) async fn run(&self, engine: &Engine, mut ended: watch::Receiver<()>) {
         let Some(url) = self.target.url_of(&self.key) else {
             return;
         };
         let (stream, name) = (log::stream(&self.key), self.target.name());
         let mut backoff = Backoff::default();
+        let clock = engine.clock();
         loop {
-            let began = engine.clock().monotonic();
+            let began = clock.monotonic();
+            self.link.connects(name, began);
             let connected = tokio::select! {
                 connected = self.client.publish(&url) => connected,
                 _ = ended.changed() => return,
@@ -51,7 +80,7 @@ impl Push {
                 Ok(publisher) => {
                     info!(stream, target = %name, "a push is open");
                     count(&self.counts.sessions);
-                    match self.carry(&engine, publisher, &mut ended).await {
+                    match self.carry(engine, publisher, &mut ended).await {
                         Ok(()) => return,
                         Err(error) => error,
                     }
@@ -65,12 +94,16 @@ impl Push {
                 count(&self.counts.failed);
                 warn!(stream, target = %name, %error, "a target is lost");
             }
-            let lasted = engine.clock().monotonic().saturating_sub(began);
-            if lasted >= STEADY {
+            let now = clock.monotonic();
+            if now.saturating_sub(began) >= STEADY {
                 backoff.reset();
             }
+            let wait = backoff.next(random());
+            self.link.fails(now);
+            self.link.set_gauge(0);
+            self.link.waits(wait, now);
             tokio::select! {
-                () = sleep(backoff.next(random())) => {}
+                () = sleep(wait) => {}
                 _ = ended.changed() => return,
             }
         }
@@ -88,6 +121,7 @@ impl Push {
         let Ok(mut tap) = engine.tap(&self.key) else {
             return publisher.close().await;
         };
+        self.link.carries(None, engine.clock().monotonic());
         let (mut batch, mut skipped) = (Vec::new(), 0);
         loop {
             let has_more = tokio::select! {
@@ -99,11 +133,38 @@ impl Push {
                 let _ = timeout(GOODBYE, self.finish(&mut tap, publisher)).await;
                 return Ok(());
             }
-            self.send(&batch, &mut publisher).await?;
             let now = tap.skipped_frames();
-            self.counts.skipped_frames.fetch_add(now - skipped, Relaxed);
+            self.skipped(now.saturating_sub(skipped));
             skipped = now;
+            self.send_measured(&batch, &tap, &mut publisher).await?;
         }
+    }
+
+    /// Sends frames, and measures meanwhile how far the target is behind.
+    async fn send_measured(
+        &self,
+        batch: &[Arc<SharedFrame>],
+        tap: &Tap,
+        publisher: &mut RtmpPublisher,
+    ) -> Result<(), Error> {
+        let mut sent = pin!(self.send(batch, publisher));
+        loop {
+            let unsent = u64::try_from(batch.len()).unwrap_or(u64::MAX);
+            tokio::select! {
+                biased;
+                sent = &mut sent => {
+                    self.link.set_gauge(tap.lag());
+                    return sent;
+                }
+                () = sleep(LOOK) => self.link.set_gauge(tap.lag().saturating_add(unsent)),
+            }
+        }
+    }
+
+    /// Counts frames that the target does not get.
+    fn skipped(&self, frames: u64) {
+        self.counts.skipped_frames.fetch_add(frames, Relaxed);
+        self.skipped_frames.fetch_add(frames, Relaxed);
     }
 
     async fn send(
@@ -114,12 +175,9 @@ impl Push {
         for frame in batch {
             match publisher.push(frame.frame()).await {
                 // A frame that RTMP does not carry.
-                Err(Error::Media(_)) => self.counts.skipped_frames.fetch_add(1, Relaxed),
-                other => {
-                    other?;
-                    0
-                }
-            };
+                Err(Error::Media(_)) => self.skipped(1),
+                other => other?,
+            }
         }
         Ok(())
     }

@@ -1,8 +1,8 @@
 //! All pushes of a node: one for each target of each published stream.
 
 use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
 };
 
 use arc_swap::ArcSwap;
@@ -11,6 +11,8 @@ use tokio::{runtime::Handle, sync::watch};
 
 use crate::{
     counts::{Counted, LivePushCounts, PushCounts, count},
+    link::Link,
+    list::{Page, PushInfo, page, part},
     push::Push,
     rules::PushRule,
 };
@@ -46,7 +48,10 @@ struct Site {
     engine: Option<Engine>,
     /// The publications that are pushed. Their pushes end when the sender is gone.
     running: HashMap<SessionId, watch::Sender<()>>,
-    open: usize,
+    /// The pushes in the order in which they were opened.
+    open: BTreeMap<u64, Arc<Push>>,
+    /// How many were opened.
+    opened: u64,
 }
 
 impl Pushes {
@@ -89,6 +94,33 @@ impl Pushes {
     #[must_use]
     pub fn counts(&self) -> PushCounts {
         self.shared.counts.snapshot()
+    }
+
+    /// A page of the pushes that are open and that `is_meant` selects, in the order in which they
+    /// were opened: at most `most`, the first after the one with the number `after`. Empty before
+    /// [`start`](Self::start) and after [`stop`](Self::stop).
+    #[must_use]
+    pub fn list_after(
+        &self,
+        after: Option<u64>,
+        most: usize,
+        is_meant: impl Fn(&PushInfo) -> bool,
+    ) -> Page<PushInfo> {
+        let engine = self.shared.site().engine.clone();
+        let now = engine.map(|engine| engine.clock().monotonic());
+        let numbered = |after: Option<&u64>| {
+            let entries = part(&self.shared.site().open, after);
+            entries
+                .into_iter()
+                .map(|(number, push)| (number, (number, push)))
+                .collect()
+        };
+        page(
+            after,
+            most,
+            numbered,
+            |(number, push): &(u64, Arc<Push>)| Some(push.info(*number, now?)).filter(&is_meant),
+        )
     }
 }
 
@@ -135,25 +167,31 @@ impl Shared {
                 if hops.have(target.name()) {
                     continue;
                 }
-                if site.open >= rules.max_pushes {
+                if site.open.len() >= rules.max_pushes {
                     count(&self.counts.limited);
                     continue;
                 }
-                site.open += 1;
-                let running = Running {
-                    shared: self.clone(),
-                    _open: Counted::new(&self.counts, |counts| &counts.open),
-                };
-                let push = Push {
+                let push = Arc::new(Push {
                     key: publisher.key.clone(),
+                    session: publisher.session,
                     target: target.clone(),
                     client: target.client(&config).hops(hops.clone()),
                     counts: self.counts.clone(),
+                    link: Link::new(engine.clock().monotonic()),
+                    skipped_frames: AtomicU64::new(0),
+                });
+                let number = site.opened;
+                site.opened += 1;
+                site.open.insert(number, push.clone());
+                let running = Running {
+                    shared: self.clone(),
+                    number,
+                    _open: Counted::new(&self.counts, |counts| &counts.open),
                 };
                 let (engine, ended) = (engine.clone(), publication.subscribe());
                 self.runtime.spawn(async move {
                     let _running = running;
-                    push.run(engine, ended).await;
+                    push.run(&engine, ended).await;
                 });
             }
         }
@@ -164,11 +202,12 @@ impl Shared {
 /// A push that counts against the bound, until its task ends in any way.
 struct Running {
     shared: Arc<Shared>,
+    number: u64,
     _open: Counted<LivePushCounts>,
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.shared.site().open -= 1;
+        self.shared.site().open.remove(&self.number);
     }
 }

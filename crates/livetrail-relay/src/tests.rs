@@ -1,7 +1,10 @@
 //! Nodes in one process, over sockets of this machine.
 
 use std::{
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -10,9 +13,17 @@ use livetrail_engine::{
     Publication, Reason, Role, SessionContext, StreamEvent, StreamEventKind, StreamKey,
 };
 use livetrail_rtmp::{RtmpConfig, RtmpServer};
-use tokio::{net::TcpListener, runtime::Handle, task::JoinHandle, time::sleep};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+    runtime::Handle,
+    task::JoinHandle,
+    time::sleep,
+};
 
-use crate::{Node, PullOptions, PullRule, Pulls, PushRule, Pushes, Streams};
+use crate::{
+    LinkState, Node, PullInfo, PullOptions, PullRule, Pulls, PushInfo, PushRule, Pushes, Streams,
+};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 const MOMENT: Duration = Duration::from_millis(5);
@@ -117,9 +128,25 @@ impl Site {
     }
 
     async fn publish(&self) -> Encoder {
+        self.publish_frames_of(10).await
+    }
+
+    async fn publish_frames_of(&self, bytes: usize) -> Encoder {
         let attempt = Attempt::new(key("live"), "test");
         let publication = self.engine.publish(attempt).await.unwrap();
-        Encoder::new(publication)
+        Encoder::new(publication, bytes)
+    }
+
+    /// The pull of this site, if it has one.
+    fn pull(&self) -> Option<PullInfo> {
+        self.pulls.list_after(None, 10, |_| true).items.pop()
+    }
+
+    /// The push to this target.
+    fn push_to(&self, target: &str) -> PushInfo {
+        let is_meant = |push: &PushInfo| &*push.target == target;
+        let mut page = self.pushes.list_after(None, 10, is_meant);
+        page.items.pop().expect("a push")
     }
 
     async fn play(&self) -> Result<Playback, Denied> {
@@ -143,12 +170,12 @@ impl Drop for Site {
 struct Encoder(JoinHandle<()>);
 
 impl Encoder {
-    fn new(mut publication: Publication) -> Self {
+    fn new(mut publication: Publication, bytes: usize) -> Self {
         Self(tokio::spawn(async move {
             for n in 0.. {
                 let flags = FrameFlags::KEYFRAME;
                 let at = n * 5;
-                let frame = MediaFrame::video(CodecId::H264, at, at, flags, "a frame".into());
+                let frame = MediaFrame::video(CodecId::H264, at, at, flags, vec![7; bytes].into());
                 if publication.push(frame).is_err() {
                     return;
                 }
@@ -207,18 +234,48 @@ async fn many_viewers_are_one_session_at_the_origin_and_the_last_one_closes_it()
     assert_eq!(upstream.peer(), Some("origin"));
     assert_eq!(upstream.session, Some(at_origin[0].session));
     assert_eq!(upstream.epoch, Some(0));
+    let pull = edge.pull().expect("a pull");
+    assert_eq!(pull.key, key("live"));
+    assert_eq!(pull.link.state, LinkState::Carrying);
+    assert_eq!((pull.link.attempts, pull.link.failures), (1, 0));
+    assert_eq!(pull.origin.as_deref(), Some("origin"));
+    assert_eq!(pull.session, Some(publisher.session));
+    assert_eq!((pull.upstream, pull.epoch), (upstream.session, Some(0)));
+    assert!(pull.idle.is_some() && pull.link.retry_in.is_none());
 
     viewers.pop();
     sleep(Duration::from_millis(600)).await;
     assert_eq!(edge.pulls.counts().open, 1);
     viewers.clear();
     until("the pull ends", || edge.pulls.counts().open == 0).await;
+    assert_eq!(edge.pull(), None);
     until("its session ends", || {
         origin.journal.labels(Role::Play).len() == 2
     })
     .await;
     let counts = edge.pulls.counts();
     assert_eq!((counts.opened, counts.sessions, counts.lost), (1, 1, 0));
+}
+
+#[tokio::test]
+async fn who_comes_back_within_the_grace_period_finds_the_same_pull() {
+    let (origin, edge) = (Site::new("origin").await, Site::new("edge").await);
+    let node = Node::new("origin", &origin.address).unwrap();
+    let mut rule = PullRule::new(Streams::new("*".parse().unwrap(), "*"), vec![node]);
+    rule.grace = PATIENCE;
+    edge.pulls.exchange(PullOptions::default(), [rule]);
+    let _encoder = origin.publish().await;
+    let mut viewer = edge.play().await.unwrap();
+    frames(&mut viewer, 5).await;
+    drop(viewer);
+    // Longer than it takes to see that there is no viewer.
+    sleep(Duration::from_millis(600)).await;
+    let watched = edge.engine.watched(&key("live")).map(|of| of.viewers);
+    assert_eq!((watched, edge.pulls.counts().open), (Some(0), 1));
+    let mut viewer = edge.play().await.unwrap();
+    frames(&mut viewer, 5).await;
+    assert_eq!(origin.journal.labels(Role::Play), ["play_started"]);
+    assert_eq!(edge.pulls.counts().opened, 1);
 }
 
 #[tokio::test]
@@ -275,7 +332,11 @@ async fn viewers_stay_when_an_origin_is_killed_or_says_nothing_more() {
     of_second.end().await;
     until("the third origin", || from("third")).await;
     frames(&mut viewer, 50).await;
-    drop((of_first, of_third));
+    drop(of_first);
+    assert_eq!(
+        edge.pull().and_then(|pull| pull.origin).as_deref(),
+        Some("third")
+    );
     assert_eq!(edge.journal.labels(Role::Play), ["play_started"]);
     let publishing = edge.journal.labels(Role::Publish);
     let lost = [
@@ -288,6 +349,80 @@ async fn viewers_stay_when_an_origin_is_killed_or_says_nothing_more() {
         publishing[2..4],
         lost[..2].iter().map(|l| l.to_string()).collect::<Vec<_>>()[..]
     );
+
+    // Now nobody has it. The viewer waits, and the pull asks all of them again and again.
+    of_third.end().await;
+    third.kill();
+    second.kill();
+    let is_waiting =
+        |pull: PullInfo| pull.link.state == LinkState::Waiting && pull.link.failures > 3;
+    until("a wait", || edge.pull().is_some_and(is_waiting)).await;
+    let pull = edge.pull().expect("a pull");
+    assert_eq!((pull.session, pull.epoch, pull.idle), (None, None, None));
+    assert_eq!(viewer.end_reason(), None);
+}
+
+/// A proxy in front of an address, and the switch with which it takes nothing more from clients.
+async fn proxy(to: &str) -> (String, Arc<AtomicBool>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let stuck: Arc<AtomicBool> = Arc::default();
+    let address = format!("rtmp://{}", listener.local_addr().unwrap());
+    let (to, is_stuck) = (to.replace("rtmp://", ""), Arc::clone(&stuck));
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let server = TcpStream::connect(&to).await.unwrap();
+            let (mut from_client, mut to_client) = client.into_split();
+            let (mut from_server, mut to_server) = server.into_split();
+            tokio::spawn(async move { tokio::io::copy(&mut from_server, &mut to_client).await });
+            let is_stuck = is_stuck.clone();
+            tokio::spawn(async move {
+                let mut buffer = vec![0; 64 << 10];
+                while let Ok(read @ 1..) = from_client.read(&mut buffer).await {
+                    while is_stuck.load(Relaxed) {
+                        sleep(MOMENT).await;
+                    }
+                    to_server.write_all(&buffer[..read]).await.unwrap();
+                }
+            });
+        }
+    });
+    (address, stuck)
+}
+
+#[tokio::test]
+async fn the_list_of_pushes_says_who_is_behind_and_who_is_waited_for() {
+    let (node, slow) = (Site::new("node").await, Site::new("slow").await);
+    let (address, stuck) = proxy(&slow.address).await;
+    node.pushes_to(&[("slow", &address), ("gone", "rtmp://127.0.0.1:1")]);
+    let encoder = node.publish_frames_of(128 << 10).await;
+    let mut viewer = slow.play().await.unwrap();
+    frames(&mut viewer, 10).await;
+    let push = node.push_to("slow");
+    assert_eq!(push.link.state, LinkState::Carrying);
+    assert_eq!((push.link.attempts, push.link.failures), (1, 0));
+    assert_eq!(push.session, node.journal.publishers()[0].session);
+    // More than sockets and proxy have room for.
+    stuck.store(true, Relaxed);
+    until("it is behind", || node.push_to("slow").lag_frames > 50).await;
+    stuck.store(false, Relaxed);
+    until("it has caught up", || node.push_to("slow").lag_frames < 10).await;
+
+    let is_waiting = |push: &PushInfo| push.link.state == LinkState::Waiting;
+    until("a wait", || is_waiting(&node.push_to("gone"))).await;
+    let gone = node.push_to("gone");
+    assert!(
+        gone.link.retry_in.is_some() && gone.link.attempts > 1,
+        "{gone:?}"
+    );
+    let numbers = node.pushes.list_after(None, 1, |_| true);
+    assert!(numbers.has_more && &*numbers.items[0].target == "slow");
+    let rest = node
+        .pushes
+        .list_after(Some(numbers.items[0].number), 1, |_| true);
+    assert!(!rest.has_more && &*rest.items[0].target == "gone");
+    encoder.end().await;
+    until("the pushes end", || node.pushes.counts().open == 0).await;
+    assert!(node.pushes.list_after(None, 10, |_| true).items.is_empty());
 }
 
 #[tokio::test]

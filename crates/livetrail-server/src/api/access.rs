@@ -58,6 +58,8 @@ pub(super) const TABLE: &[Row] = {
             "/api/v1/sessions",
             &[Viewer, Operator, Auditor, Regulator],
         ),
+        to("GET", "/api/v1/pulls", &[Viewer, Operator, Auditor]),
+        to("GET", "/api/v1/pushes", &[Viewer, Operator, Auditor]),
         to("DELETE", "/api/v1/sessions/{id}", &[Operator]),
         to("POST", "/api/v1/kicks", &[Operator]),
         to("GET", "/api/v1/drain", &[Viewer, Operator, Auditor]),

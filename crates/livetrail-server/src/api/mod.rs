@@ -15,6 +15,7 @@ mod metrics;
 mod openings;
 mod process;
 mod query;
+mod relays;
 mod review;
 mod selection;
 mod sessions;
@@ -173,6 +174,8 @@ pub(crate) fn router(state: ApiState) -> Router {
         .routes(routes!(streams::list))
         .routes(routes!(sessions::list))
         .routes(routes!(sessions::kick))
+        .routes(routes!(relays::pulls))
+        .routes(routes!(relays::pushes))
         .routes(routes!(kicks::kick))
         .routes(routes!(drain::get, drain::start, drain::cancel))
         .routes(routes!(openings::disclose))

@@ -100,7 +100,7 @@ pub(super) async fn list(
 }
 
 /// The stream of a cursor.
-fn key_of(cursor: &str) -> Result<StreamKey, ApiError> {
+pub(super) fn key_of(cursor: &str) -> Result<StreamKey, ApiError> {
     let wrong = || ApiError::BadQuery("cursor: allowed is `next` of the page before".to_owned());
     let (app, stream) = cursor.split_once('/').ok_or_else(wrong)?;
     StreamKey::parse(app, stream).map_err(|_| wrong())

@@ -2,6 +2,7 @@
 
 mod operations;
 mod personal;
+mod relays;
 mod roles;
 mod secrets;
 mod site;
@@ -253,6 +254,8 @@ async fn the_document_describes_every_path_and_metrics_have_what_was_counted() {
             "/api/v1/holds",
             "/api/v1/holds/{hold}",
             "/api/v1/kicks",
+            "/api/v1/pulls",
+            "/api/v1/pushes",
             "/api/v1/sessions",
             "/api/v1/sessions/{id}",
             "/api/v1/sessions/{id}/opening",

@@ -30,6 +30,12 @@ impl Now {
         ] {
             w.gauge(name, help, value)?;
         }
+        let open = relays.pushes.list_after(None, usize::MAX, |_| true).items;
+        w.gauge(
+            "relay_push_lag_frames",
+            "Frames that the slowest target is behind",
+            open.iter().map(|push| push.lag_frames).max().unwrap_or(0),
+        )?;
         for (name, help, value) in [
             ("relay_pulls_opened", "Pulls opened", pulls.opened),
             (

@@ -158,7 +158,12 @@ async fn a_drain_is_over_at_its_deadline() {
 }
 
 /// The ids of all pages, and the number of pages.
-async fn paged(api: SocketAddr, query: &str, list: &str, id: &str) -> (Vec<String>, usize) {
+pub(super) async fn paged(
+    api: SocketAddr,
+    query: &str,
+    list: &str,
+    id: &str,
+) -> (Vec<String>, usize) {
     let (mut ids, mut pages, mut cursor) = (Vec::new(), 0, String::new());
     loop {
         let answer = get(api, &format!("/api/v1/{list}?{query}{cursor}")).await;
