@@ -21,6 +21,7 @@
 use std::{
     collections::BTreeSet,
     fmt::Display,
+    net::{IpAddr, SocketAddr},
     sync::{
         PoisonError, RwLock,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -29,7 +30,10 @@ use std::{
 
 use tracing::field::{DisplayValue, display};
 
-use crate::identity::{AppName, StreamKey};
+use crate::{
+    event::SessionContext,
+    identity::{AppName, StreamKey},
+};
 
 /// The switch of the process.
 static SHOWN: AtomicBool = AtomicBool::new(false);
@@ -66,6 +70,18 @@ pub fn set_personal_names(applications: impl IntoIterator<Item = AppName>) {
 #[must_use]
 pub fn personal<T: Display>(value: T) -> Option<DisplayValue<T>> {
     is_personal_shown().then(|| display(value))
+}
+
+/// The address of a session's client, and that of the proxy through which it came, as fields of an
+/// event. A proxy's address is not personal.
+#[must_use]
+pub fn client(
+    of: &SessionContext,
+) -> (
+    Option<DisplayValue<SocketAddr>>,
+    Option<DisplayValue<IpAddr>>,
+) {
+    (of.peer.and_then(personal), of.via.map(display))
 }
 
 /// The name of a stream as a field of an event, or `-` if it is personal and hidden.

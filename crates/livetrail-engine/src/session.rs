@@ -12,7 +12,7 @@ use crate::{
     bus::{Cursor, Found, HeldBytes, Listener, News, SharedFrame, Stream, Writer},
     egress::EgressCap,
     error::Ended,
-    event::{Reason, StreamEventKind},
+    event::{Reason, SessionContext, StreamEventKind},
     frame::{MediaFrame, MediaKind},
     identity::{SessionId, StreamKey},
     keyframes::KeyframeRequests,
@@ -49,6 +49,12 @@ impl EndSignal {
     #[must_use]
     pub fn reason(&self) -> Option<Reason> {
         self.core.end_reason()
+    }
+
+    /// Whose session it is, and from where.
+    #[must_use]
+    pub fn context(&self) -> &Arc<SessionContext> {
+        &self.core.context
     }
 }
 

@@ -61,16 +61,16 @@ macro_rules! log {
 
 impl Observer for Telemetry {
     fn on_event(&self, event: &StreamEvent) {
-        let peer = event.context.peer.and_then(log::personal);
+        let (peer, via) = log::client(&event.context);
         let principal = event.context.principal.as_deref().and_then(log::personal);
         match &event.kind {
             StreamEventKind::PublishStarted | StreamEventKind::PlayStarted => {
-                log!(info, event, "a session has started", peer, principal);
+                log!(info, event, "a session has started", peer, via, principal);
             }
             StreamEventKind::PublishDenied { reason, detail }
             | StreamEventKind::PlayDenied { reason, detail } => {
                 let detail = detail.as_ref().map(tracing::field::display);
-                log!(info, event, "an attempt was refused", peer, %reason, detail);
+                log!(info, event, "an attempt was refused", peer, via, %reason, detail);
             }
             StreamEventKind::PublishEnded {
                 reason,
@@ -91,9 +91,9 @@ impl Observer for Telemetry {
                 } = *totals;
                 let duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
                 if reason.is_failure() {
-                    log!(warn, event, "a session has failed", peer, principal, %reason, detail, duration_ms, bytes, frames, dropped_frames);
+                    log!(warn, event, "a session has failed", peer, via, principal, %reason, detail, duration_ms, bytes, frames, dropped_frames);
                 } else {
-                    log!(info, event, "a session has ended", peer, principal, %reason, detail, duration_ms, bytes, frames, dropped_frames);
+                    log!(info, event, "a session has ended", peer, via, principal, %reason, detail, duration_ms, bytes, frames, dropped_frames);
                 }
             }
             StreamEventKind::SubscriberEvicted { lag: count } => {
@@ -102,6 +102,7 @@ impl Observer for Telemetry {
                     event,
                     "a viewer was too slow and is evicted",
                     peer,
+                    via,
                     count
                 );
             }

@@ -19,7 +19,7 @@ use std::{
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame};
-use livetrail_engine::{EndSignal, Playback, Reason, SessionId, SharedFrame};
+use livetrail_engine::{EndSignal, Playback, Reason, SessionContext, SharedFrame};
 use livetrail_gateway::{AddressTurn, Stop};
 use tokio::sync::watch;
 
@@ -197,7 +197,7 @@ pub(crate) struct ProxysOwn;
 pub(crate) struct Link(Arc<Tie>);
 
 struct Tie {
-    session: watch::Sender<Option<(SessionId, EndSignal)>>,
+    session: watch::Sender<Option<EndSignal>>,
     carries: Carries,
     handover: Mutex<Option<Handover>>,
     /// How far the answer's head has been sent.
@@ -328,16 +328,14 @@ impl Link {
     }
 
     fn begin(&self, handover: Handover) {
-        let playback = &handover.playback;
-        let session = (playback.session(), playback.end_signal());
+        let session = handover.playback.end_signal();
         *self.handover() = Some(handover);
         self.0.session.send_replace(Some(session));
     }
 
     #[cfg(feature = "tls")]
     fn watch(&self, playback: &Playback) {
-        let session = (playback.session(), playback.end_signal());
-        self.0.session.send_replace(Some(session));
+        self.0.session.send_replace(Some(playback.end_signal()));
     }
 
     fn finish(&self) {
@@ -363,23 +361,23 @@ impl Link {
     /// Completes when the connection must be cut: its session was evicted, or it ended otherwise
     /// and the client did not read the remaining bytes within `linger`. Returns the session and why
     /// it ended.
-    pub(crate) async fn cut(&self, linger: Duration) -> (SessionId, Reason) {
+    pub(crate) async fn cut(&self, linger: Duration) -> (Arc<SessionContext>, Reason) {
         let mut session = self.0.session.subscribe();
         loop {
             let watched = session.borrow_and_update().clone();
-            if let Some((id, signal)) = watched {
+            if let Some(signal) = watched {
                 let reason = tokio::select! {
                     reason = signal.wait() => reason,
                     _ = session.changed() => continue,
                 };
                 if reason == Reason::Evicted {
-                    return (id, reason);
+                    return (signal.context().clone(), reason);
                 }
                 if tokio::time::timeout(linger, session.changed())
                     .await
                     .is_err()
                 {
-                    return (id, reason);
+                    return (signal.context().clone(), reason);
                 }
             } else if session.changed().await.is_err() {
                 return std::future::pending().await;

@@ -16,7 +16,7 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
-use livetrail_engine::{CertificateName, ClientAddress, Reason, SessionId, log};
+use livetrail_engine::{CertificateName, ClientAddress, Reason, SessionContext, log};
 use livetrail_gateway::{AddressRules, Closed, Incoming, Opened, Reserved, Slot};
 
 #[cfg(feature = "tls")]
@@ -33,7 +33,7 @@ enum Next {
     Over(Result<(), hyper::Error>),
     /// The connection must be cut: its session ended, and this is the only way to let the client
     /// know.
-    Cut((SessionId, Reason)),
+    Cut((Arc<SessionContext>, Reason)),
     /// The connection is in reserve and has sent no request; a newer one replaces it.
     Displaced,
     /// The head of an answer with a stream has been sent; the rest is not hyper's.
@@ -161,8 +161,9 @@ pub(super) async fn serve(shared: Arc<Shared>, incoming: Incoming) -> Closed {
             );
             Closed::Whole
         }
-        Next::Cut((session, reason)) => {
-            tracing::info!(peer = log::personal(peer), %session, %reason, "HTTP connection cut: its viewer's session has ended");
+        Next::Cut((of, reason)) => {
+            let (peer, via) = log::client(&of);
+            tracing::info!(peer, via, session = %of.session, %reason, "HTTP connection cut: its viewer's session has ended");
             Closed::Cut
         }
         Next::Stream => {
@@ -174,10 +175,12 @@ pub(super) async fn serve(shared: Arc<Shared>, incoming: Incoming) -> Closed {
             let Some(handover) = handover else {
                 return Closed::Cut;
             };
-            let session = handover.playback.session();
-            let closed = viewer::serve(&shared, (stream, peer), handover).await;
+            let ended = handover.playback.end_signal();
+            let closed = viewer::serve(&shared, stream, handover).await;
             if closed == Closed::Cut {
-                tracing::info!(peer = log::personal(peer), %session, "HTTP connection cut: its viewer's session has ended");
+                let of = ended.context();
+                let (peer, via) = log::client(of);
+                tracing::info!(peer, via, session = %of.session, "HTTP connection cut: its viewer's session has ended");
             }
             closed
         }

@@ -288,8 +288,9 @@ where
             tokio::select! {
                 biased;
                 () = work.as_mut() => {}
-                (session, reason) = link.cut(linger) => {
-                    tracing::info!(%session, %reason, "HTTP/2 stream reset: its viewer's session has ended");
+                (of, reason) = link.cut(linger) => {
+                    let (peer, via) = log::client(&of);
+                    tracing::info!(peer, via, session = %of.session, %reason, "HTTP/2 stream reset: its viewer's session has ended");
                 }
                 () = pace.stalled(stall_timeout) => {
                     link.fail(format!("it read nothing for {stall_timeout:?}"));

@@ -4,7 +4,6 @@
 use std::{
     future::poll_fn,
     io,
-    net::SocketAddr,
     task::{Context, Poll},
 };
 
@@ -36,11 +35,7 @@ impl Over {
 }
 
 /// Sends the stream until it ends. Cuts the connection if the end could not be reported otherwise.
-pub(super) async fn serve(
-    shared: &Shared,
-    (mut stream, peer): (Transport, SocketAddr),
-    handover: Handover,
-) -> Closed {
+pub(super) async fn serve(shared: &Shared, mut stream: Transport, handover: Handover) -> Closed {
     let Handover { playback, variant } = handover;
     let config = &shared.config;
     let viewer = shared.viewers.connect(
@@ -79,7 +74,7 @@ pub(super) async fn serve(
         Over::Failed(cause) => {
             // A session that has ended meanwhile has its own reason.
             if let Ok(playback) = left.playback {
-                log_failure(&playback, peer, &cause);
+                log_failure(&playback, &cause);
                 playback.end_with(Reason::ClientClosed, &cause);
             }
             Closed::Whole
@@ -107,8 +102,11 @@ fn poll_over(
 }
 
 /// Logs the session that a connection's error ends.
-fn log_failure(playback: &Playback, peer: SocketAddr, cause: &str) {
+fn log_failure(playback: &Playback, cause: &str) {
     let (stream, session) = (log::stream(playback.key()), playback.session());
     let reason = Reason::ClientClosed;
-    tracing::info!(peer = log::personal(peer), ?stream, %session, %reason, cause, "an error ended a session");
+    let ended = playback.end_signal();
+    let of = ended.context();
+    let (peer, via) = log::client(of);
+    tracing::info!(peer, via, ?stream, %session, %reason, cause, "an error ended a session");
 }

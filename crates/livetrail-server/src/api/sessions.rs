@@ -127,7 +127,7 @@ pub(super) async fn kick(
     let id: SessionId = id.parse().map_err(|_| ApiError::NotASessionId)?;
     let engine = &state.inner.engine;
     let ended = engine.kick(id).map_err(|_| ApiError::NoSuchSession)?;
-    tracing::info!(session = %id, peer = log::personal(client.peer), operator = operator.name.as_deref(), "session kicked");
+    tracing::info!(session = %id, peer = log::personal(client.peer), via = client.via.map(tracing::field::display), operator = operator.name.as_deref(), "session kicked");
     let caller = Caller {
         token: operator.name,
         client: Some(client),

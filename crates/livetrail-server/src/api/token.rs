@@ -225,12 +225,17 @@ async fn admit(
         return judged;
     }
     state.inner.requests.wrong_token();
-    let Some(peer) = client.map(|client| client.peer) else {
+    let Some(ClientAddress { peer, via, .. }) = client else {
         return judged;
     };
     match state.inner.failures.count(peer.ip()) {
         Ok(()) => {
-            tracing::warn!(peer = log::personal(peer), "a wrong API token was shown");
+            let via = via.map(tracing::field::display);
+            tracing::warn!(
+                peer = log::personal(peer),
+                via,
+                "a wrong API token was shown"
+            );
             judged
         }
         Err(wait) => {
