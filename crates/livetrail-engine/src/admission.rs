@@ -27,7 +27,7 @@ use std::{
 };
 
 use crate::{
-    admit::{Attempt, Denied, MAX_USER_AGENT_BYTES},
+    admit::{Attempt, Denied},
     app::{AppSettings, DuplicatePublisher},
     attempts::{Address, DELAY, Pace},
     auth::{Admission, Verdict},
@@ -35,10 +35,9 @@ use crate::{
     bus::{Stream, Writer},
     egress::EgressCap,
     engine::Inner,
-    event::{Detail, Reason, Role, SessionContext, StreamEventKind, clean, of_host},
+    event::{Reason, Role, SessionContext, of_host},
     grant::Grant,
     hops::Hops,
-    identity::SessionId,
     janitor,
     lease::Lease,
     lifecycle::SessionCore,
@@ -302,6 +301,9 @@ impl Inner {
         self.pass_gates(&admitted).await?;
         // The lease starts now.
         viewing.renew();
+        if let Some(peer) = admitted.core.context.peer {
+            viewing.see(peer);
+        }
         Ok(viewing)
     }
 
@@ -335,57 +337,6 @@ impl Inner {
             return Err(Reason::StreamNotFound);
         }
         Ok(admission)
-    }
-
-    /// The context of an attempt, as it is recorded.
-    pub(crate) fn context_of(&self, role: Role, attempt: &Attempt) -> Arc<SessionContext> {
-        let session = SessionId::at(self.clock.unix_ms());
-        let mut context = SessionContext::new(session, role, self.scrub_key(&attempt.key));
-        context.protocol = attempt.protocol;
-        context.peer = attempt.peer;
-        context.via = attempt.via;
-        context.peer_source = attempt.peer_source;
-        let agent = attempt.user_agent.as_deref().map(|text| self.scrub(text));
-        context.user_agent = agent.map(|text| clean(&text, MAX_USER_AGENT_BYTES).into());
-        context.hops = attempt.hops.as_ref().map(|hops| self.scrub_hops(hops));
-        Arc::new(context)
-    }
-
-    /// Refuses an attempt without asking anyone.
-    pub(crate) fn refuse_unasked(
-        &self,
-        role: Role,
-        attempt: &Attempt,
-        reason: Reason,
-        detail: &str,
-    ) -> Denied {
-        let context = self.context_of(role, attempt);
-        let (rate, now) = (self.limits.load().attempts, self.clock.monotonic());
-        let over = self.attempts.over(Address::of_session(&context), rate, now);
-        let reason = over.map_or(reason, |_| Reason::RateLimited);
-        let detail = Detail::new(&self.scrub(detail));
-        self.refuse_with(&context, reason.clone(), detail);
-        let mut denied = Denied::of(&context, reason);
-        denied.retry_after = over.map(at_least_a_second);
-        denied
-    }
-
-    /// Reports a refusal, and charges it to the budget of its address.
-    pub(crate) fn refuse(&self, context: &Arc<SessionContext>, reason: Reason) {
-        self.refuse_with(context, reason, None);
-    }
-
-    fn refuse_with(&self, context: &Arc<SessionContext>, reason: Reason, detail: Option<Detail>) {
-        // An honest client tries again.
-        if !matches!(reason, Reason::ServerShutdown | Reason::ServerDraining) {
-            let rate = self.limits.load().attempts;
-            let address = Address::of_session(context);
-            self.attempts.refused(address, rate, self.clock.monotonic());
-        }
-        self.report(
-            context,
-            StreamEventKind::denied(context.role, reason, detail),
-        );
     }
 
     async fn admit(
@@ -566,7 +517,7 @@ impl Inner {
         revocations: u64,
         paced: bool,
     ) -> Option<Result<Arc<SessionCore>, Reason>> {
-        let context = pending.context.clone();
+        let mut context = pending.context.clone();
         let core = {
             let mut registry = self.registry();
             if registry.closed {
@@ -577,6 +528,15 @@ impl Inner {
             }
             if registry.revocations != revocations {
                 return None;
+            }
+            // With the registry's lock, so that a revocation finds the session, or the session the
+            // revocation.
+            if let Some(reason) = context
+                .token
+                .as_ref()
+                .and_then(|token| self.tokens.revoked(token))
+            {
+                return Some(Err(reason));
             }
             let limits = self.limits.load();
             let stream = match registry.stream_to_watch(&context.key) {
@@ -598,6 +558,7 @@ impl Inner {
                 settings.viewer_bits_per_second,
                 pending.admission.limits.viewer_bits_per_second.unwrap_or(0),
             ]);
+            self.add_resumed(&mut context);
             let core = Arc::new(SessionCore::new(
                 context,
                 stream,
@@ -609,10 +570,26 @@ impl Inner {
             if let Err(reason) = registry.add_viewer(&core, &limits) {
                 return Some(Err(reason));
             }
+            if let Some(token) = &core.context.token {
+                let now_ms = self.clock.unix_ms();
+                self.tokens.opened(token, core.context.session, now_ms);
+            }
             core
         };
         core.report_start();
         Some(Ok(core))
+    }
+
+    /// Adds the session that a viewer's token opened before.
+    fn add_resumed(&self, context: &mut Arc<SessionContext>) {
+        let Some(token) = context.token.as_deref() else {
+            return;
+        };
+        if let Some(before) = self.tokens.last(token) {
+            let mut resumed = SessionContext::clone(context);
+            resumed.token = Some(Arc::new(token.resuming(before)));
+            *context = Arc::new(resumed);
+        }
     }
 
     /// What an admission means for a session that starts now.
@@ -779,6 +756,6 @@ fn may_replace(new: &SessionCore, old: &SessionCore) -> bool {
     }
 }
 
-fn at_least_a_second(time: Duration) -> Duration {
+pub(crate) fn at_least_a_second(time: Duration) -> Duration {
     time.max(Duration::from_secs(1))
 }

@@ -15,6 +15,7 @@ use crate::{
     event::{Reason, Role, SessionContext, clean},
     hops::Hops,
     identity::{SessionId, StreamKey},
+    requests::ViewerToken,
 };
 
 /// The maximum number of bytes of a user agent that are recorded.
@@ -158,6 +159,8 @@ pub struct Attempt {
     pub session: Option<SessionId>,
     /// What the peer says, if it is another server that passes the stream on.
     pub hops: Option<Arc<Hops>>,
+    /// The token in the address of a request, which the host has opened.
+    pub token: Option<ViewerToken>,
     /// The host's own terms: see [`admitted`](Self::admitted).
     pub(crate) admission: Option<Admission>,
 }
@@ -176,6 +179,7 @@ impl Attempt {
             user_agent: None,
             session: None,
             hops: None,
+            token: None,
             admission: None,
         }
     }
@@ -216,8 +220,18 @@ impl Attempt {
         self
     }
 
+    /// Sets the token in the address of a request, which the host has opened and found valid. The
+    /// engine refuses it if it was revoked, and finds the session that was opened with it before.
+    #[must_use]
+    pub fn token(mut self, token: ViewerToken) -> Self {
+        self.token = Some(token);
+        self
+    }
+
     /// The host itself admits the session on these terms: no authenticator is asked. For sessions
-    /// of the host's own, such as a stream that it takes from another server; never for a client.
+    /// of the host's own, such as a stream that it takes from another server, and for a viewer that
+    /// an authenticator admitted on these terms before ([`token`](Self::token)); never for any
+    /// other client.
     #[must_use]
     pub fn admitted(mut self, admission: Admission) -> Self {
         self.admission = Some(admission);

@@ -23,6 +23,7 @@ use crate::{
     observe::{Observer, Observers},
     registry::Registry,
     timers::Timers,
+    tokens::Tokens,
     wakeup::Wakeup,
 };
 
@@ -259,6 +260,7 @@ impl EngineBuilder {
                 registry: Mutex::new(Registry::default()),
                 totals: Totals::default(),
                 attempts: Arc::new(Attempts::new()),
+                tokens: Tokens::default(),
                 timers: Timers::new(),
                 wakeup: Arc::new(Wakeup::new()),
                 has_thread: AtomicBool::new(false),

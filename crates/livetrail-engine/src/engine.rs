@@ -14,6 +14,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use tokio::sync::{Notify, broadcast};
+use uuid::Uuid;
 
 #[cfg(doc)]
 use crate::Observer;
@@ -33,9 +34,11 @@ use crate::{
     lifecycle::{SessionCore, reporting},
     observe::Observers,
     registry::Registry,
+    requests::ViewerToken,
     session::{Playback, Publication},
     tap::Tap,
     timers::Timers,
+    tokens::Tokens,
     viewing::Viewing,
     wakeup::Wakeup,
 };
@@ -66,6 +69,8 @@ pub(crate) struct Inner {
     pub(crate) registry: Mutex<Registry>,
     pub(crate) totals: Totals,
     pub(crate) attempts: Arc<Attempts>,
+    /// Viewers' tokens that were revoked, and the sessions that tokens opened last.
+    pub(crate) tokens: Tokens,
     pub(crate) timers: Timers,
     pub(crate) wakeup: Arc<Wakeup>,
     /// The engine's thread is running.
@@ -292,8 +297,33 @@ impl Engine {
             .iter()
             .filter(|core| core.ending().is_none() && is_revoked(&core.context));
         revoked
-            .map(|core| core.end(Reason::CredentialsRevoked))
+            .map(|core| self.inner.take_away(core, Reason::CredentialsRevoked))
             .count()
+    }
+
+    /// Revokes a viewer's token, or a share link with the tokens that were exchanged for it: no
+    /// session starts with them until `expires_unix_ms` (milliseconds since 1970), and those that
+    /// were started with them end (`kicked`). Returns their number. Ending a session with
+    /// [`kick`](Self::kick), [`kick_all`](Self::kick_all) or [`revoke`](Self::revoke) revokes its
+    /// token, too.
+    ///
+    /// The engine remembers 65,536 revoked tokens, and forgets the ones that expire first. A host
+    /// calls this again after a restart.
+    pub fn revoke_token(&self, id: Uuid, expires_unix_ms: u64) -> usize {
+        let now_ms = self.inner.clock.unix_ms();
+        let tokens = &self.inner.tokens;
+        // First, so that no session starts in between.
+        tokens.revoke(id, expires_unix_ms, Reason::Kicked, now_ms);
+        let is_meant = |token: &ViewerToken| token.id == id || token.share == Some(id);
+        let of_token = |context: &SessionContext| context.token.as_deref().is_some_and(is_meant);
+        self.kick_all(of_token, usize::MAX).len()
+    }
+
+    /// Why no session may start with this token (`kicked` or `credentials_revoked`), if it was
+    /// revoked. Nothing is reported.
+    #[must_use]
+    pub fn revoked(&self, token: &ViewerToken) -> Option<Reason> {
+        self.inner.tokens.revoked(token)
     }
 
     /// The clock of this engine, for every component with times of its sessions.
@@ -315,7 +345,7 @@ impl Engine {
     /// [`Error::NoSuchSession`] if no live session has this id.
     pub fn kick(&self, session: SessionId) -> Result<Arc<SessionContext>> {
         let core = self.inner.live(session)?;
-        core.end(Reason::Kicked);
+        self.inner.take_away(&core, Reason::Kicked);
         Ok(core.context.clone())
     }
 
@@ -357,7 +387,7 @@ impl Engine {
             .iter()
             .filter(|core| core.ending().is_none() && is_meant(&core.context));
         let ended = meant.take(most).map(|core| {
-            core.end(Reason::Kicked);
+            self.inner.take_away(core, Reason::Kicked);
             core.context.clone()
         });
         ended.collect()
@@ -596,6 +626,17 @@ impl Inner {
         core.cloned().ok_or(Error::NoSuchSession)
     }
 
+    /// Ends a session for good: its token, if it has one, opens no other.
+    pub(crate) fn take_away(&self, core: &Arc<SessionCore>, reason: Reason) {
+        let cause = core.context.token.as_ref().map(|token| {
+            let (expires_unix_ms, now_ms) = (token.expires_unix_ms, self.clock.unix_ms());
+            self.tokens
+                .revoke(token.id, expires_unix_ms, reason.clone(), now_ms);
+            StreamEventKind::TokenRevoked { expires_unix_ms }
+        });
+        core.end_with(cause, reason, None);
+    }
+
     /// A time of the wall clock in milliseconds of the engine's clock; `u64::MAX` without one. A
     /// step of the wall clock after this call does not move it.
     pub(crate) fn until_ms(&self, unix_ms: Option<u64>) -> u64 {
@@ -664,7 +705,9 @@ impl Totals {
             StreamEventKind::SubscriberEvicted { .. } => &self.evictions,
             StreamEventKind::StreamReaped { .. } => &self.reaped,
             StreamEventKind::RateLimited { .. } => &self.rate_limited,
-            StreamEventKind::GopTruncated { .. } => return,
+            StreamEventKind::GopTruncated { .. }
+            | StreamEventKind::TokenShared { .. }
+            | StreamEventKind::TokenRevoked { .. } => return,
         };
         counter.fetch_add(1, Relaxed);
     }

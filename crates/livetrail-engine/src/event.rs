@@ -13,6 +13,7 @@ use crate::{
     address::PeerSource,
     hops::{Hops, upstream},
     identity::{AppName, SessionId, StreamId, StreamKey},
+    requests::{RequestTotals, ViewerToken},
 };
 
 /// The direction of a session's media.
@@ -78,6 +79,9 @@ pub struct SessionTotals {
     /// Frames that were offered but not carried: over the rate limit (publish), or skipped for lag
     /// (play).
     pub dropped_frames: u64,
+    /// Of a viewer that consists of many requests: these.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub requests: Option<RequestTotals>,
 }
 
 /// A short text that explains a [`Reason`], such as the exact fault of a message.
@@ -212,6 +216,17 @@ pub enum StreamEventKind {
         /// GOPs since the last such event of the session, including this one.
         count: u64,
     },
+    /// Requests of one viewer come from two addresses at the same time: somebody passed the token
+    /// on, or the viewer has two ways into the network. At most once per session.
+    TokenShared {
+        /// From how many addresses they came so far.
+        peers: u32,
+    },
+    /// The viewer's token opens no more sessions; the session's `PlayEnded` follows.
+    TokenRevoked {
+        /// When the token would have expired, in milliseconds since 1970 (UTC).
+        expires_unix_ms: u64,
+    },
 }
 
 impl StreamEventKind {
@@ -273,6 +288,8 @@ impl StreamEventKind {
             Self::RateLimited { .. } => "rate_limited",
             Self::StreamReaped { .. } => "stream_reaped",
             Self::GopTruncated { .. } => "gop_truncated",
+            Self::TokenShared { .. } => "token_shared",
+            Self::TokenRevoked { .. } => "token_revoked",
         }
     }
 }
@@ -304,6 +321,8 @@ pub struct SessionContext {
     pub principal: Option<Arc<str>>,
     /// What the peer says about the stream, if it is another server.
     pub hops: Option<Arc<Hops>>,
+    /// What the viewer's requests have in common, if it consists of many.
+    pub token: Option<Arc<ViewerToken>>,
 }
 
 impl SessionContext {
@@ -321,6 +340,7 @@ impl SessionContext {
             user_agent: None,
             principal: None,
             hops: None,
+            token: None,
         }
     }
 

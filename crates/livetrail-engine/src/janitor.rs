@@ -196,6 +196,10 @@ fn reap(core: &Arc<SessionCore>, idle: Duration) {
 /// Ends a viewer without a cursor when its lease ends, and not earlier: clients can still fetch the
 /// last segments of a stream that has ended.
 fn end_if_over(core: &Arc<SessionCore>, lease: &Lease, now_ms: u64) {
+    // A request that is held after the end of the stream is answered at once.
+    if lease.is_held() && !core.stream.is_closed() {
+        return;
+    }
     if lease.expire(now_ms) {
         core.end(if core.stream.is_closed() {
             core.stream.close_reason()

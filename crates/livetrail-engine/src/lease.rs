@@ -17,6 +17,10 @@ const NOT_BEGUN: u64 = u64::MAX - 1;
 pub(crate) struct Lease {
     length_ms: u64,
     until_ms: AtomicU64,
+    /// When it was renewed last: the newest time, whichever thread stored it.
+    renewed_ms: AtomicU64,
+    /// How many requests hold it.
+    held: AtomicU64,
 }
 
 impl Lease {
@@ -25,6 +29,8 @@ impl Lease {
         Self {
             length_ms,
             until_ms: AtomicU64::new(NOT_BEGUN),
+            renewed_ms: AtomicU64::new(0),
+            held: AtomicU64::new(0),
         }
     }
 
@@ -32,9 +38,38 @@ impl Lease {
     pub(crate) fn renew(&self, now_ms: u64) -> bool {
         let until = now_ms.saturating_add(self.length_ms).min(NOT_BEGUN - 1);
         let renewed = |seen: u64| (seen != EXPIRED).then_some(until);
-        self.until_ms
+        let is_renewed = self
+            .until_ms
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, renewed)
-            .is_ok()
+            .is_ok();
+        if is_renewed {
+            self.renewed_ms.fetch_max(now_ms, Ordering::Relaxed);
+        }
+        is_renewed
+    }
+
+    /// When it was renewed last.
+    pub(crate) fn renewed_ms(&self) -> u64 {
+        self.renewed_ms.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn length_ms(&self) -> u64 {
+        self.length_ms
+    }
+
+    /// Another request holds it. The caller renews it next: that fails if it has expired.
+    pub(crate) fn hold(&self) {
+        self.held.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// A request no longer holds it. The caller has renewed it.
+    pub(crate) fn release(&self) {
+        self.held.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// Whether a request holds it.
+    pub(crate) fn is_held(&self) -> bool {
+        self.held.load(Ordering::Acquire) > 0
     }
 
     /// Expires the lease if its time is over. Returns true once: the caller then ends the session.

@@ -50,8 +50,10 @@ mod outbox;
 mod pattern;
 mod progress;
 mod qos;
+mod refuse;
 mod registry;
 mod relay;
+mod requests;
 mod scrub;
 #[cfg(feature = "serde")]
 mod serialize;
@@ -62,6 +64,7 @@ mod tap;
 #[cfg(feature = "telemetry")]
 mod telemetry;
 mod timers;
+mod tokens;
 mod viewing;
 mod wakeup;
 
@@ -103,8 +106,9 @@ pub use observe::Observer;
 pub use pattern::AppPattern;
 pub use qos::QosSnapshot;
 pub use relay::{RelaySide, Relayed, relay};
+pub use requests::{RequestTotals, ViewerToken};
 pub use session::{EndSignal, Playback, Publication, Pushed};
 pub use tap::Tap;
 #[cfg(feature = "telemetry")]
 pub use telemetry::Telemetry;
-pub use viewing::Viewing;
+pub use viewing::{Hold, Viewing};

@@ -31,6 +31,7 @@ use crate::{
     lease::Lease,
     outbox::Outbox,
     progress::Progress,
+    requests::{RequestTotals, Seen},
 };
 
 /// The engine's state of a session, shared with its handle.
@@ -66,6 +67,8 @@ pub(crate) struct SessionCore {
     pub(crate) paused: AtomicBool,
     /// The lease of a viewer without a cursor.
     pub(crate) lease: Option<Lease>,
+    /// The addresses of such a viewer's requests.
+    pub(crate) seen: Mutex<Seen>,
     /// Why it ends, once that is decided.
     ending: OnceLock<Reason>,
     /// It has ended: the end is reported and the session is unregistered.
@@ -111,6 +114,7 @@ impl SessionCore {
             stalled_since_ms: AtomicU64::new(0),
             paused: AtomicBool::new(false),
             lease,
+            seen: Mutex::default(),
             ending: OnceLock::new(),
             ended: AtomicBool::new(false),
             // The outbox is busy until the start is reported.
@@ -269,7 +273,22 @@ impl SessionCore {
             bytes: carried.bytes,
             frames: carried.frames,
             dropped_frames: self.dropped_frames.load(Relaxed),
+            requests: self.requests(),
         }
+    }
+
+    fn requests(&self) -> Option<RequestTotals> {
+        let lease = self.lease.as_ref()?;
+        let started_ms = self.started.as_millis() as u64;
+        let after_ms = lease.renewed_ms().saturating_sub(started_ms);
+        Some(RequestTotals {
+            last_unix_ms: self.started_unix_ms.saturating_add(after_ms),
+            peers: self.seen().peers(),
+        })
+    }
+
+    pub(crate) fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Why a session ends whose handle is dropped without a reason.

@@ -122,6 +122,10 @@ observer! {
     StreamEventKind::StreamReaped { .. } => on_stream_reaped,
     /// A GOP outgrew its cache.
     StreamEventKind::GopTruncated { .. } => on_gop_truncated,
+    /// Requests of one viewer come from two addresses at the same time.
+    StreamEventKind::TokenShared { .. } => on_token_shared,
+    /// A viewer's token opens no more sessions; its `on_play_ended` follows.
+    StreamEventKind::TokenRevoked { .. } => on_token_revoked,
 }
 
 /// All observers of an engine. The set is fixed when the engine is built.

@@ -51,6 +51,12 @@ struct Context<'a> {
     user_agent: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     principal: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    viewer_token: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    share_link: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resumes: Option<SessionId>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
@@ -60,6 +66,7 @@ fn is_of_socket(source: &PeerSource) -> bool {
 
 impl Serialize for SessionContext {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let token = self.token.as_deref();
         let shown = Context {
             session: self.session,
             role: self.role,
@@ -71,6 +78,9 @@ impl Serialize for SessionContext {
             peer_source: self.peer_source,
             user_agent: self.user_agent.as_deref(),
             principal: self.principal.as_deref(),
+            viewer_token: token.map(|token| token.id.to_string()),
+            share_link: token.and_then(|token| Some(token.share?.to_string())),
+            resumes: token.and_then(|token| token.resumes),
         };
         shown.serialize(serializer)
     }

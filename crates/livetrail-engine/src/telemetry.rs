@@ -88,6 +88,7 @@ impl Observer for Telemetry {
                     bytes,
                     frames,
                     dropped_frames,
+                    requests: _,
                 } = *totals;
                 let duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
                 if reason.is_failure() {
@@ -135,6 +136,19 @@ impl Observer for Telemetry {
                     bytes,
                     count
                 );
+            }
+            StreamEventKind::TokenShared { peers: count } => {
+                log!(
+                    info,
+                    event,
+                    "a viewer's token is in use at two addresses",
+                    peer,
+                    principal,
+                    count
+                );
+            }
+            StreamEventKind::TokenRevoked { .. } => {
+                log!(info, event, "a viewer's token is revoked", peer, principal);
             }
         }
     }

@@ -1,10 +1,11 @@
 //! The right to watch as a value, with or without a cursor.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use crate::{
+    attempts::Address,
     error::Ended,
-    event::Reason,
+    event::{Reason, StreamEventKind},
     identity::{SessionId, StreamKey},
     lifecycle::SessionCore,
     session::EndSignal,
@@ -64,7 +65,7 @@ impl std::fmt::Debug for Handle {
 ///
 /// The session ends exactly once, with its reason and totals:
 ///
-/// - `idle`: no request has touched it for the time of its lease.
+/// - `idle`: no request has touched it for the time of its lease, and none [holds](Self::hold) it.
 /// - `stream_ended`: the stream has ended, and the last lease is over. Until then clients can fetch
 ///   the last segments.
 /// - `client_closed`: it is dropped. Its owner may end it with another reason.
@@ -118,6 +119,34 @@ impl Viewing {
         Ok(())
     }
 
+    /// As [`touch`](Self::touch), by a request from this address. When requests come from two
+    /// addresses within one lease, in turns, `TokenShared` is reported, once for the session. An
+    /// IPv6 network of 64 bits counts as one address.
+    ///
+    /// # Errors
+    /// As for [`touch`](Self::touch).
+    pub fn touch_from(&self, peer: SocketAddr) -> Result<(), Ended> {
+        self.touch()?;
+        self.see(peer);
+        Ok(())
+    }
+
+    /// Keeps the session alive while the returned value lives, and for one lease after that: for a
+    /// request that waits. After the end of the stream it has no effect.
+    ///
+    /// # Errors
+    /// As for [`touch`](Self::touch).
+    pub fn hold(&self) -> Result<Hold, Ended> {
+        let core = self.handle.core.clone();
+        if let Some(lease) = &core.lease {
+            lease.hold();
+        }
+        // From here on it is released, also if the session has ended.
+        let hold = Hold { core };
+        self.touch()?;
+        Ok(hold)
+    }
+
     /// Adds to the session's totals. Additions after its end do not count.
     pub fn count(&self, frames: u64, bytes: u64) {
         self.handle
@@ -165,10 +194,48 @@ impl Viewing {
 
     /// Renews the lease, if there is one. False when it has expired.
     pub(crate) fn renew(&self) -> bool {
+        renew(&self.handle.core)
+    }
+
+    /// Notes the address of a request.
+    pub(crate) fn see(&self, peer: SocketAddr) {
         let core = &self.handle.core;
-        core.lease
-            .as_ref()
-            .is_none_or(|lease| lease.renew(core.engine.now_ms()))
+        let Some(lease) = &core.lease else { return };
+        let (from, now_ms) = (Address::of(peer), core.engine.now_ms());
+        let shared = core.seen().request(from, now_ms, lease.length_ms());
+        if let Some(peers) = shared {
+            let peers = peers.get();
+            core.report(StreamEventKind::TokenShared { peers });
+        }
+    }
+}
+
+fn renew(core: &SessionCore) -> bool {
+    core.lease
+        .as_ref()
+        .is_none_or(|lease| lease.renew(core.engine.now_ms()))
+}
+
+/// A request that waits, and keeps its viewer's session alive meanwhile: see [`Viewing::hold`].
+#[must_use = "the session is held only while this value lives"]
+pub struct Hold {
+    core: Arc<SessionCore>,
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        if let Some(lease) = &self.core.lease {
+            if !self.core.stream.is_closed() {
+                renew(&self.core);
+            }
+            lease.release();
+        }
+    }
+}
+
+impl std::fmt::Debug for Hold {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.core.context.fmt(f)
     }
 }
 

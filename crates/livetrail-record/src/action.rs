@@ -231,6 +231,14 @@ actions! {
     RateLimited = "rate_limited", Inside(Publish), Remark, Warning;
     /// A stream had no frame for the idle timeout; its `publish_ended` with reason `idle` follows.
     StreamReaped = "stream_reaped", Inside(Publish), Cause, Warning;
+    /// Requests of one viewer came from two addresses at the same time, `peers` so far: somebody
+    /// passed the token on, or the viewer has two ways into the network. At most once for a
+    /// session.
+    TokenShared = "token_shared", Inside(Play), Remark, Warning;
+    /// The token of a viewer was revoked, because the viewer was kicked, the share link was, or the
+    /// credentials were; its `play_ended` follows. It opens no session any more, also after a
+    /// restart; `until_ms` is when it would have expired.
+    TokenRevoked = "token_revoked", Inside(Play), Cause, Notice;
     /// A host began to record a stream.
     RecordingStarted = "recording_started", Inside(Publish), Other, Informational;
     /// A host's recording of a stream ended.

@@ -46,7 +46,7 @@ impl Row {
 use FieldType::{Bytes, Digest, Flag, Id, List, Number, Text};
 
 /// The rows, by subject.
-pub(crate) const ROWS: [Row; 45] = [
+pub(crate) const ROWS: [Row; 48] = [
     // Operators.
     row(
         "request",
@@ -86,7 +86,8 @@ pub(crate) const ROWS: [Row; 45] = [
     row(
         "until_ms",
         Number,
-        "Of a hold by time: until when, without that moment. Of a drain: when it ends at the latest.",
+        "Of a hold by time: until when, without that moment. Of a drain: when it ends at the latest. \
+         Of a viewer's token: when it expires.",
     ),
     row("purpose", Text, "Why personal fields were shown."),
     row(
@@ -181,6 +182,21 @@ pub(crate) const ROWS: [Row; 45] = [
         "resumed",
         Flag,
         "An HLS viewer came back after its session had ended.",
+    ),
+    row(
+        "viewer_token",
+        Id,
+        "Of an HLS viewer: the id of the token in the addresses of its requests.",
+    ),
+    row(
+        "share_link",
+        Id,
+        "Of an HLS viewer: the id of the share link that its token was exchanged for.",
+    ),
+    row(
+        "resumes",
+        Id,
+        "Of an HLS viewer: the session that its token opened before.",
     ),
     // Seals of media.
     row("track", Text, "Of a seal: the track, `video` or `audio`."),

@@ -13,8 +13,11 @@ use super::transition::Transition;
 /// A record with more bytes of text than this is checked for its size as an entry.
 const SURELY_FITS_BYTES: usize = 8_192;
 
+/// The largest number in a record.
+const MAX_NUMBER: u64 = (1 << 53) - 1;
+
 /// At most this many fields outside the table are not checked for their size.
-const FEW_FIELDS: usize = 5;
+const FEW_FIELDS: usize = 8;
 
 /// The maximum length in bytes of such a field.
 const SHORT_TEXT_BYTES: usize = 64;
@@ -47,6 +50,7 @@ pub(crate) fn fill(record: &mut AuditRecord, transition: &Transition, context: &
             record.user_agent = context.user_agent.as_deref().map(Into::into);
             add_proxy(&mut record.extra, context);
             add_upstream(&mut record.extra, context);
+            add_token(&mut record.extra, context);
         }
         Transition::Ended {
             reason,
@@ -62,6 +66,24 @@ pub(crate) fn fill(record: &mut AuditRecord, transition: &Transition, context: &
             record.dropped_frames = Some(*dropped_frames);
             record.duration_ms = Some(millis_and_publish >> 1);
             record.detail = detail.as_ref().map(|detail| detail.as_str().into());
+        }
+        Transition::Left(left) => {
+            end(record, &left.reason);
+            let totals = &left.totals;
+            record.bytes = Some(totals.bytes);
+            record.frames = Some(totals.frames);
+            record.dropped_frames = Some(totals.dropped_frames);
+            record.duration_ms = u64::try_from(totals.duration.as_millis()).ok();
+            record.detail = left.detail.as_ref().map(|detail| detail.as_str().into());
+            if let Some(requests) = totals.requests {
+                number(&mut record.extra, "last_seen_ms", requests.last_unix_ms);
+                number(&mut record.extra, "peers", requests.peers.get().into());
+            }
+        }
+        Transition::Shared { peers } => number(&mut record.extra, "peers", (*peers).into()),
+        Transition::Revoked { expires_unix_ms } => {
+            add_token(&mut record.extra, context);
+            number(&mut record.extra, "until_ms", *expires_unix_ms);
         }
         Transition::Denied { reason, detail, .. } => {
             record.detail = detail.as_ref().map(|detail| detail.as_str().into());
@@ -118,6 +140,29 @@ fn add_upstream(extra: &mut Extra, context: &SessionContext) {
     }
 }
 
+/// Adds what a viewer's requests have in common.
+fn add_token(extra: &mut Extra, context: &SessionContext) {
+    let Some(token) = &context.token else {
+        return;
+    };
+    // These are fields of schema 2 with values of their type, so none is refused.
+    let _ = extra.insert("counted_by", Value::Text("token".to_owned()));
+    let _ = extra.insert("viewer_token", Value::Text(token.id.to_string()));
+    if let Some(share) = token.share {
+        let _ = extra.insert("share_link", Value::Text(share.to_string()));
+    }
+    if let Some(before) = token.resumes {
+        let _ = extra.insert("resumed", Value::Bool(true));
+        let _ = extra.insert("resumes", Value::Text(before.to_string()));
+    }
+}
+
+/// Adds a number, as the largest valid one if it is larger.
+fn number(extra: &mut Extra, name: &str, number: u64) {
+    let number = i64::try_from(number.min(MAX_NUMBER)).unwrap_or_default();
+    let _ = extra.insert(name, Value::Integer(number));
+}
+
 /// The part that a transition has in its session.
 pub(crate) const fn part_of_event(kind: &StreamEventKind) -> Part {
     use StreamEventKind as Kind;
@@ -127,10 +172,13 @@ pub(crate) const fn part_of_event(kind: &StreamEventKind) -> Part {
         Kind::PublishEnded { .. } | Kind::PlayEnded { .. } => Part::End,
         Kind::PublishDenied { .. } => Part::Refusal(Refused::Publish),
         Kind::PlayDenied { .. } => Part::Refusal(Refused::Play),
-        Kind::SubscriberEvicted { .. } | Kind::StreamReaped { .. } => Part::Cause,
-        Kind::SubscriberLagged { .. } | Kind::RateLimited { .. } | Kind::GopTruncated { .. } => {
-            Part::Remark
+        Kind::SubscriberEvicted { .. } | Kind::StreamReaped { .. } | Kind::TokenRevoked { .. } => {
+            Part::Cause
         }
+        Kind::SubscriberLagged { .. }
+        | Kind::RateLimited { .. }
+        | Kind::GopTruncated { .. }
+        | Kind::TokenShared { .. } => Part::Remark,
         _ => Part::Other,
     }
 }
@@ -162,7 +210,9 @@ pub(crate) fn own_action_of(transition: &Transition) -> Option<AuditAction> {
         Transition::PublishStarted => AuditAction::PublishStarted,
         Transition::PlayStarted => AuditAction::PlayStarted,
         Transition::Ended { .. } if transition.is_publish() => AuditAction::PublishEnded,
-        Transition::Ended { .. } => AuditAction::PlayEnded,
+        Transition::Ended { .. } | Transition::Left(_) => AuditAction::PlayEnded,
+        Transition::Shared { .. } => AuditAction::TokenShared,
+        Transition::Revoked { .. } => AuditAction::TokenRevoked,
         Transition::Denied { publish: true, .. } => AuditAction::PublishDenied,
         Transition::Denied { .. } => AuditAction::PlayDenied,
         Transition::Evicted { .. } => AuditAction::SubscriberEvicted,
@@ -355,6 +405,8 @@ mod tests {
             Kind::SubscriberEvicted { lag: 1 },
             Kind::RateLimited { count: 1 },
             Kind::StreamReaped { idle },
+            Kind::TokenShared { peers: 2 },
+            Kind::TokenRevoked { expires_unix_ms: 1 },
         ] {
             let action = action_of(&Transition::of(&kind));
             assert_eq!(action.label(), kind.label());

@@ -401,6 +401,12 @@ impl Observer for AuditPipeline {
     fn on_gop_truncated(&self, event: &StreamEvent) {
         self.shared.offer(event);
     }
+    fn on_token_shared(&self, event: &StreamEvent) {
+        self.shared.offer(event);
+    }
+    fn on_token_revoked(&self, event: &StreamEvent) {
+        self.shared.offer(event);
+    }
 
     /// Frames are never audited.
     fn on_frame(&self, _key: &StreamKey, _frame: &MediaFrame) {}

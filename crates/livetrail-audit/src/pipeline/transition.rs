@@ -43,8 +43,25 @@ pub(crate) enum Transition {
         bytes: u64,
         count: u64,
     },
+    /// The end of a viewer of many requests. This allocates, and few of such ends are reported at
+    /// once.
+    Left(Box<Left>),
+    Shared {
+        peers: u32,
+    },
+    Revoked {
+        expires_unix_ms: u64,
+    },
     /// A kind of a later engine. This allocates.
     Other(Box<StreamEventKind>),
+}
+
+/// The end of a viewer of many requests.
+#[derive(Debug)]
+pub(crate) struct Left {
+    pub(crate) reason: Reason,
+    pub(crate) totals: SessionTotals,
+    pub(crate) detail: Option<Detail>,
 }
 
 impl Transition {
@@ -59,6 +76,15 @@ impl Transition {
                 totals,
                 detail,
             } => Self::ended(true, reason, totals, detail),
+            Kind::PlayEnded {
+                reason,
+                totals,
+                detail,
+            } if totals.requests.is_some() => Self::Left(Box::new(Left {
+                reason: reason.clone(),
+                totals: *totals,
+                detail: detail.clone(),
+            })),
             Kind::PlayEnded {
                 reason,
                 totals,
@@ -78,6 +104,10 @@ impl Transition {
                 frames: *frames,
                 bytes: *bytes,
                 count: *count,
+            },
+            Kind::TokenShared { peers } => Self::Shared { peers: *peers },
+            Kind::TokenRevoked { expires_unix_ms } => Self::Revoked {
+                expires_unix_ms: *expires_unix_ms,
             },
             other => Self::Other(Box::new(other.clone())),
         }
@@ -148,6 +178,16 @@ impl Transition {
                 bytes: *bytes,
                 count: *count,
             },
+            Self::Left(left) => Kind::ended(
+                Role::Play,
+                left.reason.clone(),
+                left.totals,
+                left.detail.clone(),
+            ),
+            Self::Shared { peers } => Kind::TokenShared { peers: *peers },
+            Self::Revoked { expires_unix_ms } => Kind::TokenRevoked {
+                expires_unix_ms: *expires_unix_ms,
+            },
             Self::Other(kind) => StreamEventKind::clone(kind),
         }
     }
@@ -157,11 +197,14 @@ impl Transition {
         match self {
             Self::PublishStarted => Part::Begin { publish: true },
             Self::PlayStarted => Part::Begin { publish: false },
-            Self::Ended { .. } => Part::End,
+            Self::Ended { .. } | Self::Left(_) => Part::End,
             Self::Denied { publish: true, .. } => Part::Refusal(Refused::Publish),
             Self::Denied { .. } => Part::Refusal(Refused::Play),
-            Self::Evicted { .. } | Self::Reaped { .. } => Part::Cause,
-            Self::Lagged { .. } | Self::RateLimited { .. } | Self::Truncated { .. } => Part::Remark,
+            Self::Evicted { .. } | Self::Reaped { .. } | Self::Revoked { .. } => Part::Cause,
+            Self::Lagged { .. }
+            | Self::RateLimited { .. }
+            | Self::Truncated { .. }
+            | Self::Shared { .. } => Part::Remark,
             Self::Other(kind) => convert::part_of_event(kind),
         }
     }
@@ -214,6 +257,10 @@ mod tests {
                 frames: 8,
                 bytes: 9,
                 count: 10,
+            },
+            Kind::TokenShared { peers: 11 },
+            Kind::TokenRevoked {
+                expires_unix_ms: 12,
             },
         ];
         for role in [Role::Publish, Role::Play] {

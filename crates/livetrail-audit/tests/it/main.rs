@@ -10,3 +10,4 @@ mod pipeline;
 mod refusals;
 mod sound;
 mod strict;
+mod viewers;

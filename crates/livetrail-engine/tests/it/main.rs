@@ -10,4 +10,5 @@ mod lifecycle;
 mod requests;
 mod shards;
 mod support;
+mod viewers;
 mod waiting;

@@ -12,7 +12,7 @@ const NEXT: Uuid = Uuid::from_u128(0xb002);
 /// The records of one session, in order.
 fn script(kind: u8) -> Vec<(AuditAction, Option<Reason>)> {
     use AuditAction as A;
-    match kind % 6 {
+    match kind % 7 {
         0 => vec![(A::PublishDenied, None)],
         1 => vec![(A::PlayDenied, None)],
         2 => vec![
@@ -29,6 +29,12 @@ fn script(kind: u8) -> Vec<(AuditAction, Option<Reason>)> {
             (A::PlayStarted, None),
             (A::SubscriberEvicted, None),
             (A::PlayEnded, Some(Reason::Evicted)),
+        ],
+        5 => vec![
+            (A::PlayStarted, None),
+            (A::TokenShared, None),
+            (A::TokenRevoked, None),
+            (A::PlayEnded, Some(Reason::Kicked)),
         ],
         _ => vec![
             (A::PlayStarted, None),
@@ -108,7 +114,7 @@ fn trail(plan: &Plan) -> Writer {
         .zip(1_u128..)
         .map(|(kind, id)| (Uuid::from_u128(id), script(*kind).into_iter()))
         .collect();
-    let ends = std::iter::repeat_n((0, false, false), plan.sessions.len() * 4);
+    let ends = std::iter::repeat_n((0, false, false), plan.sessions.len() * 5);
     for (which, dropped, report) in plan.steps.iter().copied().chain(ends) {
         if left.is_empty() {
             break;
@@ -197,7 +203,7 @@ proptest! {
                     return Ok(());
                 };
                 // Two records between the first and the last one may be swapped.
-                let inside = |a: &AuditAction| !a.label().ends_with("ed") || a.label().starts_with("stream_") || matches!(a, AuditAction::RateLimited | AuditAction::SubscriberEvicted);
+                let inside = |a: &AuditAction| !a.label().ends_with("ed") || a.label().starts_with("stream_") || matches!(a, AuditAction::RateLimited | AuditAction::SubscriberEvicted | AuditAction::TokenShared | AuditAction::TokenRevoked);
                 if inside(&records[at].action) && inside(&records[other].action) {
                     return Ok(());
                 }
