@@ -136,6 +136,7 @@ both_ways!(
     a_peer_that_is_gone_is_reported_and_the_others_go_on,
     each_viewer_with_a_cipher_gets_the_same_bytes_in_records_of_its_own,
     records_are_whole_and_in_order_although_the_viewer_is_skipped_and_leaves,
+    what_is_encrypted_and_not_taken_counts_in_the_memory_budget,
     a_viewer_above_its_cap_waits_and_the_others_do_not,
     a_viewer_above_its_cap_skips_to_a_keyframe_and_is_not_evicted,
 );
@@ -338,6 +339,33 @@ async fn each_viewer_with_a_cipher_gets_the_same_bytes_in_records_of_its_own(io_
         read.await.unwrap();
     }
     handles.into_iter().for_each(|task| task.abort());
+}
+
+async fn what_is_encrypted_and_not_taken_counts_in_the_memory_budget(io_uring: bool) {
+    const VIEWERS: usize = 120;
+    let app = AppSpec::new("live").gop_cache(10).subscriber_max_lag(10);
+    let engine = Engine::builder().application(app).build().unwrap();
+    let egress = egress(0, io_uring);
+    let mut publication = engine.publish(attempt()).await.unwrap();
+    let mut of_frames = 0;
+    for _ in 0..64 {
+        publication.push(frame(0, 20_000)).unwrap();
+        of_frames = of_frames.max(engine.buffered_bytes());
+    }
+    let mut stalled = Vec::new();
+    for key in 0..VIEWERS {
+        stalled.push(attach_encrypted(&engine, &egress, key as u8).await);
+    }
+    while !stalled.iter().all(|(_, _, viewer)| viewer.is_full()) {
+        publication.push(frame(0, 20_000)).unwrap();
+        tokio::task::yield_now().await;
+    }
+    // Each has a part of a frame, and at most what is encrypted ahead.
+    let counted = engine.buffered_bytes();
+    assert!(counted > of_frames + 100_000, "{counted} {of_frames}");
+    let most = (VIEWERS as u64) * (65 << 10);
+    assert!(counted < of_frames + most, "{counted} {of_frames}");
+    drop((stalled, egress, publication));
 }
 
 async fn records_are_whole_and_in_order_although_the_viewer_is_skipped_and_leaves(io_uring: bool) {

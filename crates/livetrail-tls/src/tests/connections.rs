@@ -93,6 +93,55 @@ fn handshakes_come_in_pieces_of_any_size_and_data_may_follow_at_once() {
     assert_eq!(receive(&mut client.opener, &output), b"");
 }
 
+/// Connects a client of the library to our server, until it has its ticket.
+fn connect(
+    config: &std::sync::Arc<rustls::ClientConfig>,
+    server: &ServerTls,
+) -> rustls::ClientConnection {
+    let name = "a.example".try_into().unwrap();
+    let mut client = rustls::ClientConnection::new(config.clone(), name).unwrap();
+    assert!(client.early_data().is_none(), "nothing may be sent early");
+    let mut server = server.handshake().unwrap();
+    let (mut to_server, mut to_client) = (BytesMut::new(), Vec::new());
+    for _ in 0..10 {
+        while client.wants_write() {
+            let mut sent = Vec::new();
+            client.write_tls(&mut sent).unwrap();
+            to_server.extend_from_slice(&sent);
+        }
+        server.advance(&mut to_server, &mut to_client).unwrap();
+        let mut received = &to_client[..];
+        while !received.is_empty() {
+            client.read_tls(&mut received).unwrap();
+            client.process_new_packets().unwrap();
+        }
+        to_client.clear();
+    }
+    assert!(!client.is_handshaking());
+    client
+}
+
+#[test]
+fn a_connection_is_resumed_and_no_data_comes_before_its_handshake() {
+    let site = Site::new();
+    let store = site.store(vec![site.pair("a", &["a.example"])]);
+    let server = ServerTls::new(&store, &[], None).unwrap();
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(site.authority.der().clone()).unwrap();
+    let mut config = rustls::ClientConfig::builder_with_provider(crate::server::provider())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.enable_early_data = true;
+    let config = std::sync::Arc::new(config);
+    for kind in [rustls::HandshakeKind::Full, rustls::HandshakeKind::Resumed] {
+        let client = connect(&config, &server);
+        assert_eq!(client.handshake_kind(), Some(kind));
+        assert!(!client.is_early_data_accepted());
+    }
+}
+
 #[test]
 fn the_certificate_is_chosen_by_name_and_one_of_another_name_is_refused() {
     let site = Site::new();
