@@ -68,9 +68,14 @@ fn promtool_has_no_complaint_about_the_metrics() {
     let words = [said.stdout, said.stderr].concat();
     let words = String::from_utf8_lossy(&words);
     assert!(said.status.success() && words.is_empty(), "{words}\n{text}");
-    let mut rules = Command::new(prometheus.path("usr/bin/promtool"));
-    rules.args(["check", "rules", RULES]);
-    run("promtool check rules", &rules, WAIT).success();
+    // It knows nothing of dashboards: their queries are checked as rules.
+    let queries = server.file("queries.yml");
+    std::fs::write(&queries, rules_of(DASHBOARD)).expect("a file");
+    for file in [std::path::Path::new(RULES), &queries] {
+        let mut rules = Command::new(prometheus.path("usr/bin/promtool"));
+        rules.args(["check", "rules"]).arg(file);
+        run("promtool check rules", &rules, WAIT).success();
+    }
 
     let accept = "accept: application/openmetrics-text; version=1.0.0";
     let open = get(&server, "/metrics", &[accept]);
@@ -79,6 +84,24 @@ fn promtool_has_no_complaint_about_the_metrics() {
     assert!(open.text().ends_with("# EOF\n"));
     server.stop();
     publisher.wait(WAIT);
+}
+
+/// The queries of a dashboard as rules that record their results.
+fn rules_of(dashboard: &str) -> String {
+    let text = std::fs::read_to_string(dashboard).expect("the dashboard");
+    let dashboard: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    let panels = dashboard["panels"].as_array().expect("panels").iter();
+    let targets = panels.flat_map(|panel| panel["targets"].as_array().cloned().unwrap_or_default());
+    let rules = targets.enumerate().map(|(n, target)| {
+        // A text in JSON is one in YAML.
+        format!(
+            "      - {{ record: \"query:{n}\", expr: {} }}\n",
+            target["expr"]
+        )
+    });
+    let rules: Vec<String> = rules.collect();
+    assert!(rules.len() > 30, "{}", rules.len());
+    format!("groups:\n  - name: queries\n    rules:\n{}", rules.concat())
 }
 
 /// The words of a text that are names of metrics.

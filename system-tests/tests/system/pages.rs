@@ -85,14 +85,18 @@ fn the_page_of_metrics_has_each_metric_of_the_server_and_no_other() {
     let witness = "witness.example.com/w1+71b65aec+BG75M/Y+XMMbD3a23cHJPGzYQZzWDpMIO4wgmHyXdUll";
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("trail.tsv");
-    let (authority, rtmps) = (Authority::new(), free_address());
+    let (authority, rtmps, https) = (Authority::new(), free_address(), free_address());
     authority.sign("server", &[rtmps], 2100);
     let nowhere = "http://127.0.0.1:9/";
+    let acme =
+        "[tls.acme]\nnames = [\"live.example.test\"]\ndirectory = \"https://127.0.0.1:9/dir\"";
     let config = Config::new()
         .witness(nowhere, witness)
         .sink("lines", "file", &format!("path = {path:?}"))
         .rtmp(&format!("tls_listen = \"{rtmps}\""))
+        .http(&format!("tls_listen = \"{https}\""))
         .lines(&authority.lines("server"))
+        .lines(acme)
         .auth(
             "publish = \"open\"
 play = \"open\"",
