@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use livetrail_engine::EngineBuilder;
 
-use crate::pipeline::{AuditPipeline, Policy};
+use crate::pipeline::{AuditPipeline, Policies};
 
 /// Adds an audit trail to an engine: implemented for [`EngineBuilder`]. The engine itself does not
 /// know about audits.
@@ -35,14 +35,15 @@ pub trait Audited: Sized {
     /// # Ok(()) }
     /// ```
     #[must_use]
-    fn audit(self, pipeline: &Arc<AuditPipeline>, policy: Policy) -> Self;
+    fn audit(self, pipeline: &Arc<AuditPipeline>, policies: impl Into<Policies>) -> Self;
 }
 
 impl Audited for EngineBuilder {
-    fn audit(self, pipeline: &Arc<AuditPipeline>, policy: Policy) -> Self {
-        pipeline.shed(policy);
+    fn audit(self, pipeline: &Arc<AuditPipeline>, policies: impl Into<Policies>) -> Self {
+        let policies = policies.into();
+        pipeline.shed(policies.clone());
         self.clock(pipeline.clock())
             .observer(Arc::clone(pipeline))
-            .gate(pipeline.gate(policy))
+            .gate(pipeline.gate(policies))
     }
 }

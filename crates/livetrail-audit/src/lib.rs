@@ -43,7 +43,7 @@ pub use ledger::{LedgerSink, open_sessions_of_ledger};
 pub use openings::{OpeningOf, Openings};
 pub use pipeline::{
     AuditGate, AuditPipeline, AuditPipelineBuilder, ClockState, CloseReport, Counters, Mode,
-    Monitor, PipelineOptions, Policy, Status,
+    Monitor, PipelineOptions, Policies, Policy, Status,
 };
 pub use sink::{AuditSink, PanickedWrites, RecordClass};
 pub use trail::{FileTrail, LineFormat, Recovered, TrailLine, open_sessions};

@@ -350,14 +350,19 @@ impl Engine {
     }
 
     /// Sets when a session ends because its grant expires (`token_expired`), in milliseconds since
-    /// 1970 (UTC); `None` is never. For a host that renews a grant while the session runs.
+    /// 1970 (UTC); `None` is never. For a host that renews a grant while the session runs. Returns
+    /// the session's context.
     ///
     /// # Errors
     /// [`Error::NoSuchSession`] if no live session has this id.
-    pub fn renew(&self, session: SessionId, expires_unix_ms: Option<u64>) -> Result<()> {
+    pub fn renew(
+        &self,
+        session: SessionId,
+        expires_unix_ms: Option<u64>,
+    ) -> Result<Arc<SessionContext>> {
         let core = self.inner.live(session)?;
         core.grant.renew(self.inner.until_ms(expires_unix_ms));
-        Ok(())
+        Ok(core.context.clone())
     }
 
     /// Ends the live sessions that `is_meant` selects (`kicked`), at most `most` of them, in the

@@ -45,10 +45,11 @@ impl AppPattern {
 
     /// Whether an application has such a name.
     #[must_use]
-    pub fn covers(&self, app: &AppName) -> bool {
+    pub fn covers(&self, app: &(impl AsRef<str> + ?Sized)) -> bool {
+        let app = app.as_ref();
         match self.0.strip_suffix(ANY_END) {
-            Some(beginning) => app.as_str().starts_with(beginning),
-            None => app.as_str() == &*self.0,
+            Some(beginning) => app.starts_with(beginning),
+            None => app == &*self.0,
         }
     }
 }

@@ -278,6 +278,8 @@ actions! {
     /// An operator ended `count` sessions at once through the API. `sessions` are these, and
     /// `detail` says what they have in common.
     AdminSessionsKicked = "admin_sessions_kicked", Apart, Operator, Notice;
+    /// Somebody set through the API when a session's grant expires: at `until_ms`.
+    AdminSessionRenewed = "admin_session_renewed", Apart, Operator, Notice;
     /// The server takes no new sessions, and stops when the last of the `count` present ones has
     /// ended, at `until_ms` at the latest.
     AdminDrainStarted = "admin_drain_started", Apart, Operator, Notice;

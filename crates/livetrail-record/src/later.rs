@@ -87,7 +87,7 @@ pub(crate) const ROWS: [Row; 48] = [
         "until_ms",
         Number,
         "Of a hold by time: until when, without that moment. Of a drain: when it ends at the latest. \
-         Of a viewer's token: when it expires.",
+         Of a viewer's token: when it expires. Of a session that is renewed: when its grant expires.",
     ),
     row("purpose", Text, "Why personal fields were shown."),
     row(

@@ -4,6 +4,7 @@
 //! | deed | record | by |
 //! |---|---|---|
 //! | a session is ended | [`session_kicked`] | the HTTP API |
+//! | a session is renewed | [`session_renewed`] | the HTTP API |
 //! | sessions are ended at once | [`sessions_kicked`] | the HTTP API |
 //! | a drain starts, or is given up | [`drain_started`], [`drain_cancelled`] | the HTTP API, a signal |
 //! | a request to the API is refused | [`api_denied`] | the HTTP API |
@@ -156,6 +157,23 @@ pub(crate) fn session_kicked(session: &SessionContext, caller: Caller) -> AuditR
         .with_stream(session.key.stream_id.as_str())
         .with_session(session.session.as_uuid())
         .with_outcome(Outcome::Success);
+    caller.on(record)
+}
+
+/// The grant of a session was renewed over the API, until this time.
+pub(crate) fn session_renewed(
+    session: &SessionContext,
+    until_ms: u64,
+    caller: Caller,
+) -> AuditRecord {
+    let app = session.key.app.as_str().to_owned();
+    let mut record = AuditRecord::new(AuditAction::AdminSessionRenewed, app)
+        .with_stream(session.key.stream_id.as_str())
+        .with_session(session.session.as_uuid())
+        .with_outcome(Outcome::Success);
+    let until_ms = Value::Integer(i64::try_from(until_ms).unwrap_or(i64::MAX));
+    // This fails only for a time that no clock shows.
+    let _ = record.extra.insert("until_ms", until_ms);
     caller.on(record)
 }
 

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::AuditPipeline;
 use super::intake::Intake;
 use super::options::PipelineOptions;
-use super::policy::{Mode, Policy};
+use super::policy::{Mode, Policies, Policy};
 use super::shared::Shared;
 use super::worker::{self, Worker};
 use crate::error::{AuditError, SinkError};
@@ -47,37 +47,6 @@ pub(crate) struct Config {
     pub(crate) clock_state: Option<fn() -> Option<ClockState>>,
 }
 
-/// The roles whose start records may be dropped if the sink is short of space.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Sheds {
-    publish: bool,
-    play: bool,
-}
-
-impl Sheds {
-    pub(crate) fn of(policy: Policy) -> Self {
-        Self {
-            publish: policy.publish == Mode::BestEffort,
-            play: policy.play == Mode::BestEffort,
-        }
-    }
-
-    pub(crate) const fn covers(self, publish: bool) -> bool {
-        if publish { self.publish } else { self.play }
-    }
-
-    pub(crate) const fn bits(self) -> u8 {
-        self.publish as u8 | (self.play as u8) << 1
-    }
-
-    pub(crate) const fn from_bits(bits: u8) -> Self {
-        Self {
-            publish: bits & 1 != 0,
-            play: bits & 2 != 0,
-        }
-    }
-}
-
 /// Sets up an [`AuditPipeline`]: see [`AuditPipeline::builder`].
 ///
 /// ```
@@ -104,7 +73,7 @@ pub struct AuditPipelineBuilder {
     sink: Arc<dyn AuditSink>,
     capacity: usize,
     clock: Option<Arc<dyn Clock>>,
-    sheds: Sheds,
+    sheds: Policies,
     config: Config,
 }
 
@@ -125,7 +94,7 @@ impl AuditPipelineBuilder {
             sink,
             capacity: 0,
             clock: None,
-            sheds: Sheds::default(),
+            sheds: Policies::new(Policy::of(Mode::Strict)),
             config,
         };
         builder.options(PipelineOptions::default())
@@ -242,15 +211,15 @@ impl AuditPipelineBuilder {
     }
 
     /// Sets the roles whose sessions' start records are dropped while the sink has [no
-    /// space](AuditSink::takes) for best effort. These are the roles that this policy calls best
-    /// effort.
+    /// space](AuditSink::takes) for best effort. These are the roles that the policy of their
+    /// application calls best effort.
     ///
     /// Each such record counts as dropped, and the pipeline reports the losses once per second. It
     /// keeps the end records. By default no role is set; [`Audited::audit`](crate::Audited::audit)
     /// sets them, too. Refused attempts are dropped first, whatever the policy.
     #[must_use]
-    pub fn sheds(mut self, policy: Policy) -> Self {
-        self.sheds = Sheds::of(policy);
+    pub fn sheds(mut self, policies: impl Into<Policies>) -> Self {
+        self.sheds = policies.into();
         self
     }
 

@@ -1,6 +1,6 @@
 //! Converts the engine's events to records.
 
-use livetrail_engine::{PeerSource, SessionContext, StreamEventKind};
+use livetrail_engine::{PeerSource, Role, SessionContext, StreamEventKind};
 use livetrail_record::{
     ActionClass, AuditAction, AuditRecord, Extra, Outcome, Personal, Reason, SessionKind,
     SessionRole, Value, encode_canonical, parse_canonical,
@@ -167,8 +167,10 @@ fn number(extra: &mut Extra, name: &str, number: u64) {
 pub(crate) const fn part_of_event(kind: &StreamEventKind) -> Part {
     use StreamEventKind as Kind;
     match kind {
-        Kind::PublishStarted => Part::Begin { publish: true },
-        Kind::PlayStarted => Part::Begin { publish: false },
+        Kind::PublishStarted => Part::Begin {
+            role: Role::Publish,
+        },
+        Kind::PlayStarted => Part::Begin { role: Role::Play },
         Kind::PublishEnded { .. } | Kind::PlayEnded { .. } => Part::End,
         Kind::PublishDenied { .. } => Part::Refusal(Refused::Publish),
         Kind::PlayDenied { .. } => Part::Refusal(Refused::Play),
@@ -188,7 +190,10 @@ pub(crate) fn part_of(action: &AuditAction) -> Part {
     match action.class() {
         ActionClass::Refusal => Refused::of(action).map_or(Part::Other, Part::Refusal),
         ActionClass::Begin => Part::Begin {
-            publish: action.role() == SessionRole::Opens(SessionKind::Publish),
+            role: match action.role() {
+                SessionRole::Opens(SessionKind::Publish) => Role::Publish,
+                _ => Role::Play,
+            },
         },
         ActionClass::End => Part::End,
         ActionClass::Cause => Part::Cause,

@@ -26,7 +26,7 @@
 use std::sync::Arc;
 
 use crossbeam_queue::{ArrayQueue, SegQueue};
-use livetrail_engine::{SessionContext, StreamEvent};
+use livetrail_engine::{Role, SessionContext, StreamEvent};
 use livetrail_record::{AuditAction, AuditRecord, LossKind};
 use uuid::Uuid;
 
@@ -81,6 +81,14 @@ impl What {
         }
     }
 
+    /// The application. Empty if the record names none.
+    pub(crate) fn app(&self) -> &str {
+        match self {
+            Self::Transition { context, .. } => context.key.app.as_str(),
+            Self::Record(record) => &record.app,
+        }
+    }
+
     /// The part that the record has in its session or for the server.
     pub(crate) fn part(&self) -> Part {
         match self {
@@ -95,7 +103,7 @@ impl What {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Part {
     /// The start of a session.
-    Begin { publish: bool },
+    Begin { role: Role },
     /// The end of a session.
     End,
     /// The cause of an end, which follows.

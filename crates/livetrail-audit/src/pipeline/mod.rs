@@ -34,12 +34,12 @@ use livetrail_record::{ActionClass, AuditAction, AuditRecord, Reason};
 use tokio::runtime::{Handle, RuntimeFlavor};
 use uuid::Uuid;
 
+pub(crate) use self::builder::Config;
 pub use self::builder::{AuditPipelineBuilder, ClockState};
-pub(crate) use self::builder::{Config, Sheds};
 pub use self::counters::Counters;
 use self::intake::{NotTaken, Part};
 pub use self::options::PipelineOptions;
-pub use self::policy::{AuditGate, Mode, Policy};
+pub use self::policy::{AuditGate, Mode, Policies, Policy};
 use self::shared::Shared;
 use self::sync::Ordering;
 use crate::error::{AuditError, Refused, SinkError};
@@ -136,10 +136,10 @@ impl AuditPipeline {
         })
     }
 
-    /// Creates a gate with this policy for the engine's builder.
+    /// Creates a gate with this policy, or with one for each application, for the engine's builder.
     #[must_use]
-    pub fn gate(&self, policy: Policy) -> AuditGate {
-        AuditGate::new(Arc::clone(&self.shared), policy)
+    pub fn gate(&self, policies: impl Into<Policies>) -> AuditGate {
+        AuditGate::new(Arc::clone(&self.shared), policies.into())
     }
 
     /// Returns when the sink has all earlier records and they are durable.
@@ -268,8 +268,8 @@ impl AuditPipeline {
     }
 
     /// Drops the start records of sessions of best-effort roles while the sink is short of space.
-    pub(crate) fn shed(&self, policy: Policy) {
-        self.shared.set_sheds(Sheds::of(policy));
+    pub(crate) fn shed(&self, policies: Policies) {
+        self.shared.set_sheds(policies);
     }
 
     /// The id of this boot, a UUIDv7, which is in every record of the pipeline.

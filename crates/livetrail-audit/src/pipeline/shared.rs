@@ -1,13 +1,13 @@
 //! The state that the pipeline's handles and its worker share.
 
-use std::sync::atomic::{AtomicBool, AtomicU8};
-use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, RwLock};
 use std::thread::Thread;
 use std::time::Duration;
 
 use crossbeam_queue::ArrayQueue;
 use livetrail_clock::{Clock, SystemClock};
-use livetrail_engine::StreamEvent;
+use livetrail_engine::{Role, StreamEvent};
 use livetrail_record::AuditRecord;
 use tokio::sync::{Notify, oneshot};
 use uuid::Uuid;
@@ -18,7 +18,7 @@ use super::intake::{Intake, NotTaken};
 use super::lock::lock;
 use super::sync::{AtomicU64, Ordering};
 use super::timer::Timer;
-use super::{CloseReport, Sheds, Status};
+use super::{CloseReport, Policies, Status};
 use crate::error::{AuditError, SinkError};
 use crate::sink::AuditSink;
 
@@ -65,8 +65,8 @@ pub(crate) struct Shared {
     pub(crate) sink_panics: AtomicU64,
     pub(crate) flush_errors: AtomicU64,
     pub(crate) published: Published,
-    /// The roles whose start records are dropped if space is short: see [`Sheds`].
-    sheds: AtomicU8,
+    /// The policies whose best-effort roles lose their start records if space is short.
+    sheds: RwLock<Policies>,
     /// The timer of the gate's deadlines.
     pub(crate) timer: Timer,
     /// The time since when the worker waits for the sink, in monotonic milliseconds; [`IDLE`] if it
@@ -88,7 +88,7 @@ impl Shared {
         intake: Intake,
         sink: Arc<dyn AuditSink>,
         clock: Arc<dyn Clock>,
-        sheds: Sheds,
+        sheds: Policies,
     ) -> Self {
         Self {
             intake,
@@ -106,7 +106,7 @@ impl Shared {
             sink_panics: AtomicU64::new(0),
             flush_errors: AtomicU64::new(0),
             published: Published::default(),
-            sheds: AtomicU8::new(sheds.bits()),
+            sheds: RwLock::new(sheds),
             timer: Timer::new(),
             busy_since_ms: AtomicU64::new(IDLE),
             trouble: Mutex::new(None),
@@ -134,13 +134,15 @@ impl Shared {
         accepted
     }
 
-    /// Whether the start records of publishers, or of viewers, are dropped if space is short.
-    pub(crate) fn sheds(&self, publish: bool) -> bool {
-        Sheds::from_bits(self.sheds.load(Ordering::Relaxed)).covers(publish)
+    /// Whether the start records of such sessions are dropped if space is short.
+    pub(crate) fn sheds(&self, role: Role, app: &str) -> bool {
+        let sheds = self.sheds.read().unwrap_or_else(PoisonError::into_inner);
+        sheds.sheds(role, app)
     }
 
-    pub(crate) fn set_sheds(&self, sheds: Sheds) {
-        self.sheds.store(sheds.bits(), Ordering::Relaxed);
+    pub(crate) fn set_sheds(&self, policies: Policies) {
+        let sheds = self.sheds.write();
+        *sheds.unwrap_or_else(PoisonError::into_inner) = policies;
     }
 
     /// Wakes the worker if it sleeps because nothing came. That is one load, except for the first

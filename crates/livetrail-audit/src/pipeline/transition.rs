@@ -195,8 +195,10 @@ impl Transition {
     /// The part that it has in its session.
     pub(crate) fn part(&self) -> Part {
         match self {
-            Self::PublishStarted => Part::Begin { publish: true },
-            Self::PlayStarted => Part::Begin { publish: false },
+            Self::PublishStarted => Part::Begin {
+                role: Role::Publish,
+            },
+            Self::PlayStarted => Part::Begin { role: Role::Play },
             Self::Ended { .. } | Self::Left(_) => Part::End,
             Self::Denied { publish: true, .. } => Part::Refusal(Refused::Publish),
             Self::Denied { .. } => Part::Refusal(Refused::Play),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use livetrail_audit::{
     AuditAction, AuditPipeline, AuditRecord, AuditSink, Audited as _, LedgerSink, Mode,
-    OpenSession, Policy, open_sessions_of_ledger,
+    OpenSession, Policies, Policy, open_sessions_of_ledger,
 };
 use livetrail_engine::{AppSpec, Attempt, Engine, Reason, StreamKey};
 use livetrail_ledger::{
@@ -306,7 +306,7 @@ struct Disk {
 }
 
 impl Disk {
-    fn new(policy: Policy) -> Self {
+    fn new(policies: impl Into<Policies>) -> Self {
         let disk = MemStore::new();
         let store: SharedStore = Arc::new(disk.clone());
         Ledger::create(&store, &identity()).unwrap();
@@ -321,7 +321,7 @@ impl Disk {
         let pipeline = Arc::new(pipeline.unwrap());
         let engine = Engine::builder()
             .application(AppSpec::new("live"))
-            .audit(&pipeline, policy)
+            .audit(&pipeline, policies)
             .build()
             .unwrap();
         Self {
@@ -445,6 +445,26 @@ async fn from_95_percent_on_best_effort_starts_are_dropped_counted_and_reported(
     );
     assert_eq!(lost(&records, "play_started").0, 1);
     assert_eq!(lost(&records, "play_denied"), (1, 1));
+}
+
+/// An application whose viewers are strict keeps their starts, whatever the policy of others.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn from_95_percent_on_the_policy_of_the_application_decides() {
+    let live = "live".parse().unwrap();
+    let relaxed = Policies::new(Policy::of(Mode::BestEffort));
+    let disk = Disk::new(relaxed.application(live, Policy::of(Mode::Strict)));
+    let publication = disk.engine.publish(attempt("cam")).await.unwrap();
+    disk.fill(954).await;
+    let playback = disk.engine.play(attempt("cam")).await.unwrap();
+    drop((playback, publication));
+    let records = disk.end().await;
+    let expected = [
+        "publish_started",
+        "play_started",
+        "play_ended",
+        "publish_ended",
+    ];
+    assert_eq!(labels(&records, "cam"), expected);
 }
 
 /// From 97 % on, only essential records are written. They include the ends of sessions that are on

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::common::{Memory, context, key, started, wait_until};
-use livetrail_audit::{AuditPipeline, Mode, Policy, Status};
+use livetrail_audit::{AuditPipeline, Mode, Policies, Policy, Status};
 use livetrail_engine::{AppSpec, Attempt, Engine, Gate, Observer, Reason, Role, SessionContext};
 
 fn strict() -> Policy {
@@ -128,6 +128,24 @@ async fn the_policy_is_by_role_and_a_closed_pipeline_refuses() {
         confirm(&gate, &publisher).await,
         Err(Reason::AuditUnavailable)
     );
+}
+
+#[tokio::test]
+async fn an_application_has_its_own_policy_and_another_one_is_put_in_force() {
+    let pipeline = AuditPipeline::new(Memory::new(), 64);
+    let live = || "live".parse().unwrap();
+    let relaxed = Policies::new(Policy::of(Mode::BestEffort));
+    let gate = pipeline.gate(relaxed.clone().application(live(), strict()));
+    let handle = gate.clone();
+    let viewer = context(Role::Play, "cam");
+    let unrecorded = Err(Reason::AuditUnavailable);
+    assert_eq!(confirm(&gate, &viewer).await, unrecorded, "never offered");
+    assert!(handle.is_strict());
+    handle.exchange(relaxed);
+    assert_eq!(confirm(&gate, &viewer).await, Ok(()));
+    assert!(!gate.is_strict());
+    handle.exchange(strict());
+    assert_eq!(confirm(&gate, &viewer).await, unrecorded);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -61,6 +61,7 @@ pub(super) const TABLE: &[Row] = {
         to("GET", "/api/v1/pulls", &[Viewer, Operator, Auditor]),
         to("GET", "/api/v1/pushes", &[Viewer, Operator, Auditor]),
         to("DELETE", "/api/v1/sessions/{id}", &[Operator]),
+        to("PUT", "/api/v1/sessions/{id}/expiry", &[Operator]),
         to("POST", "/api/v1/kicks", &[Operator]),
         to("GET", "/api/v1/drain", &[Viewer, Operator, Auditor]),
         to("POST", "/api/v1/drain", &[Operator]),

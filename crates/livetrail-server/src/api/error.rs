@@ -27,6 +27,8 @@ pub(super) enum ApiError {
     RoleNotAllowed,
     /// The error in a request to end sessions.
     BadKick(String),
+    /// The error in a request to renew a session.
+    BadExpiry(String),
     /// The error in a request to drain.
     BadDrain(String),
     NotDraining,
@@ -106,6 +108,7 @@ impl ApiError {
                 "a page of another origin may not change anything here",
             ),
             Self::BadKick(problem) => (StatusCode::BAD_REQUEST, "bad_kick", problem),
+            Self::BadExpiry(problem) => (StatusCode::BAD_REQUEST, "bad_expiry", problem),
             Self::BadDrain(problem) => (StatusCode::BAD_REQUEST, "bad_drain", problem),
             Self::NotDraining => (
                 StatusCode::NOT_FOUND,

@@ -277,7 +277,7 @@ pub(super) async fn live() -> Json<Readiness> {
 /// affected. Needs no token.
 ///
 /// A trail that fails makes a server unready only if sessions wait for their first record
-/// (`audit.publish` or `audit.play` is `strict`).
+/// (`audit.publish` or `audit.play` is `strict`, of any application).
 #[utoipa::path(
     get,
     path = "/readyz",
@@ -292,8 +292,8 @@ pub(super) async fn ready(State(state): State<ApiState>) -> (StatusCode, Json<Re
     let has_trouble = || inner.trail.health().trouble.label().is_some();
     let status = match inner.pipeline.status() {
         Status::Healthy | Status::Failing { .. } if inner.engine.is_draining() => "draining",
-        Status::Failing { .. } if inner.is_strict => "trail_failing",
-        Status::Healthy if inner.is_strict && has_trouble() => "trail_failing",
+        Status::Failing { .. } if inner.gate.is_strict() => "trail_failing",
+        Status::Healthy if inner.gate.is_strict() && has_trouble() => "trail_failing",
         Status::Healthy | Status::Failing { .. } => "ready",
         _ => "stopping",
     };

@@ -16,6 +16,7 @@ mod openings;
 mod process;
 mod query;
 mod relays;
+mod renewal;
 mod review;
 mod selection;
 mod sessions;
@@ -40,7 +41,7 @@ use axum::{
     routing::get,
 };
 use livetrail_acme::Acme;
-use livetrail_audit::AuditPipeline;
+use livetrail_audit::{AuditGate, AuditPipeline};
 use livetrail_engine::Engine;
 use livetrail_gateway::{DenyRules, GatewayCounts, GatewayStats};
 use livetrail_tls::CertificateStore;
@@ -84,8 +85,8 @@ struct Inner {
     directory: PathBuf,
     denied: DenyRules,
     drain: Drain,
-    /// Whether each session needs its first record, so that none starts while the trail fails.
-    is_strict: bool,
+    /// Whether sessions need their first record, so that they cannot start while the trail fails.
+    gate: AuditGate,
     certificates: CertificateStore,
     /// Orders a certificate.
     acme: Option<Acme>,
@@ -102,7 +103,7 @@ impl ApiState {
         (config, certificates): (&Config, &Certificates),
         engine: Engine,
         pipeline: Arc<AuditPipeline>,
-        (outcomes, admissions, relays): (Outcomes, Admissions, Relays),
+        (outcomes, admissions, relays, gate): (Outcomes, Admissions, Relays, AuditGate),
         (trail, outside): (TrailView, Outside),
         denied: DenyRules,
         drain: Drain,
@@ -127,7 +128,7 @@ impl ApiState {
                 directory: trail_directory(&config.data),
                 denied,
                 drain,
-                is_strict: config.audit.is_strict(),
+                gate,
                 certificates: certificates.store(),
                 acme: certificates.acme(),
                 expiry_warning: config.tls.expiry_warning.0,
@@ -176,6 +177,7 @@ pub(crate) fn router(state: ApiState) -> Router {
         .routes(routes!(sessions::kick))
         .routes(routes!(relays::pulls))
         .routes(routes!(relays::pushes))
+        .routes(routes!(renewal::renew))
         .routes(routes!(kicks::kick))
         .routes(routes!(drain::get, drain::start, drain::cancel))
         .routes(routes!(openings::disclose))

@@ -67,6 +67,9 @@ pub(super) struct SessionView {
     user_agent: Personal,
     /// RFC 3339, UTC.
     started: String,
+    /// When it ends because its grant expires: RFC 3339, UTC. Absent if it does not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires: Option<String>,
     duration_ms: u64,
     /// Payload bytes.
     bytes: u64,
@@ -98,6 +101,7 @@ impl SessionView {
                 .map(PeerSource::label),
             user_agent: personal(context.user_agent.as_deref().map(str::to_owned)),
             started: crate::time::rfc3339(info.started_unix_ms),
+            expires: info.expires_unix_ms.map(crate::time::rfc3339),
             duration_ms: millis(info.totals.duration),
             bytes: info.totals.bytes,
             frames: info.totals.frames,

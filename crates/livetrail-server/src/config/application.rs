@@ -7,6 +7,7 @@ use livetrail_settings::{Bounds, ByteSize, Span};
 use serde::Deserialize;
 
 use super::{
+    audit::AuditPolicy,
     limits::MAX_BITS_PER_SECOND,
     rules::AppRule,
     section::{DAY_S, Section, Wrong},
@@ -41,6 +42,7 @@ pub(crate) struct Application {
     /// How long openings are kept. Without a value it is `trail.retention.openings`.
     pub(crate) openings: Option<Span>,
     pub(crate) ingress: Ingress,
+    pub(crate) audit: AppAudit,
 }
 
 impl Default for Application {
@@ -69,6 +71,7 @@ impl Default for Application {
             names: Names::Clear,
             openings: None,
             ingress: Ingress::default(),
+            audit: AppAudit::default(),
         }
     }
 }
@@ -119,6 +122,14 @@ pub(crate) enum Duplicate {
     /// A publisher with the same key replaces the first one.
     Own,
     Replace,
+}
+
+/// When sessions of an application start. Without a value it is what `[audit]` says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct AppAudit {
+    pub(crate) publish: Option<AuditPolicy>,
+    pub(crate) play: Option<AuditPolicy>,
 }
 
 /// Limits of what a publisher may send.

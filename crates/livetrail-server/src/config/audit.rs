@@ -1,10 +1,14 @@
 //! The section `[audit]`: which records there are, and what a session waits for.
 
-use livetrail_audit::{Mode, PipelineOptions, Policy};
+use livetrail_audit::{Mode, PipelineOptions, Policies, Policy};
+use livetrail_engine::AppPattern;
 use livetrail_settings::{Bounds, Span};
 use serde::Deserialize;
 
-use super::section::{DAY_S, Section};
+use super::{
+    Application,
+    section::{DAY_S, Section},
+};
 
 /// Settings of the records: which ones, and what a session waits for.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -42,17 +46,25 @@ impl Audit {
         options
     }
 
-    /// Whether sessions of a role are refused while the trail cannot record them.
-    pub(crate) fn is_strict(&self) -> bool {
-        [self.publish, self.play].contains(&AuditPolicy::Strict)
-    }
-
-    /// The events for which sessions wait, in the form that the pipeline takes.
-    pub(crate) fn policy(&self) -> Policy {
-        Policy::default()
+    /// The events for which sessions wait, by application, in the form that the pipeline takes.
+    pub(crate) fn policies(&self, applications: &[Application]) -> Policies {
+        let of_all = Policy::default()
             .publish(self.publish.mode())
             .play(self.play.mode())
-            .deadline(self.deadline.0)
+            .deadline(self.deadline.0);
+        let mut policies = Policies::new(of_all);
+        let has_own = |app: &Application| app.audit.publish.or(app.audit.play).is_some();
+        if !applications.iter().any(has_own) {
+            return policies;
+        }
+        // An application without its own policy keeps that of a pattern away from itself.
+        for app in applications {
+            let own = of_all
+                .publish(app.audit.publish.unwrap_or(self.publish).mode())
+                .play(app.audit.play.unwrap_or(self.play).mode());
+            policies = policies.application(AppPattern::from(&app.name), own);
+        }
+        policies
     }
 }
 
@@ -106,6 +118,29 @@ mod tests {
     fn defaults_reach_the_pipeline_unchanged() {
         let audit = Audit::default();
         assert_eq!(audit.options(), PipelineOptions::default());
-        assert_eq!(audit.policy(), Policy::default());
+        let policies = audit.policies(&[Application::default()]);
+        assert_eq!(policies, Policies::new(Policy::default()));
+    }
+
+    #[test]
+    fn an_application_has_its_own_policy_or_that_of_all() {
+        let text = "[[application]]\nname = \"live\"\n\
+                    [[application]]\nname = \"court-*\"\naudit.play = \"strict\"\n\
+                    [[application]]\nname = \"court-lobby\"\n\
+                    [[application]]\nname = \"test\"\naudit.publish = \"best_effort\"\n";
+        let config: crate::config::Config = toml::from_str(text).unwrap();
+        let policies = config.audit.policies(&config.application);
+        use Mode::{BestEffort, Strict};
+        for (app, publish, play) in [
+            ("live", Strict, BestEffort),
+            ("other", Strict, BestEffort),
+            ("court-3", Strict, Strict),
+            ("court-lobby", Strict, BestEffort),
+            ("test", BestEffort, BestEffort),
+        ] {
+            let policy = policies.of(app);
+            assert_eq!((policy.publish, policy.play), (publish, play), "{app}");
+            assert_eq!(policy.deadline, config.audit.deadline.0);
+        }
     }
 }

@@ -105,7 +105,7 @@ impl Server {
                 .pipeline()
                 .options(config.audit.options())
                 .close_deadline(config.shutdown_timeout.0 / 5)
-                .sheds(config.audit.policy())
+                .sheds(config.audit.policies(&config.application))
                 .build()?,
         );
         // Sessions that were left open are closed on disk before anything new can happen. A trail
@@ -122,8 +122,8 @@ impl Server {
         let chain = config.auth.chain(&outside, &config.application)?;
         let auth = Arc::new(Exchangeable::new(chain, outside.clone(), &config.api.token));
         let (outcomes, admissions) = (Outcomes::default(), Admissions::default());
-        let gate = pipeline.gate(config.audit.policy());
-        let gate = TimedGate::new(gate, clock.clone(), admissions.clone());
+        let audit_gate = pipeline.gate(config.audit.policies(&config.application));
+        let gate = TimedGate::new(audit_gate.clone(), clock.clone(), admissions.clone());
         let relays = Relays::new(tokio::runtime::Handle::current());
         relays.exchange(Rules::of(&config)?);
         let engine = engine_builder(&config)
@@ -150,7 +150,7 @@ impl Server {
             (&config, &certificates),
             engine.clone(),
             pipeline.clone(),
-            (outcomes, admissions, relays.clone()),
+            (outcomes, admissions, relays.clone(), audit_gate.clone()),
             (trail.view(), outside),
             deny.clone(),
             drain.clone(),
@@ -167,7 +167,7 @@ impl Server {
                 config.clone(),
                 auth,
                 state.tokens(),
-                (deny.clone(), proxies, relays.clone()),
+                (deny.clone(), proxies, relays.clone(), audit_gate),
                 certificates.clone(),
             ),
             deny,

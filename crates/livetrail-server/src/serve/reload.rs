@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use livetrail_audit::AuditPipeline;
+use livetrail_audit::{AuditGate, AuditPipeline};
 use livetrail_engine::{CertificateRule, Engine, SessionContext};
 use livetrail_gateway::DenyRules;
 
@@ -54,6 +54,7 @@ pub(crate) struct Reloadable {
     proxies: Proxies,
     certificates: Certificates,
     relays: Relays,
+    audit: AuditGate,
 }
 
 impl Reloadable {
@@ -61,7 +62,7 @@ impl Reloadable {
         config: Config,
         auth: Arc<Exchangeable>,
         tokens: Arc<ApiTokens>,
-        (denied, proxies, relays): (DenyRules, Proxies, Relays),
+        (denied, proxies, relays, audit): (DenyRules, Proxies, Relays, AuditGate),
         certificates: Certificates,
     ) -> Self {
         Self {
@@ -72,6 +73,7 @@ impl Reloadable {
             proxies,
             certificates,
             relays,
+            audit,
         }
     }
 
@@ -175,6 +177,7 @@ impl Reloadable {
         self.denied.exchange(config.auth.deny_ips.iter().copied());
         self.proxies.exchange(&config);
         self.relays.exchange(relays);
+        self.audit.exchange(old.audit.policies(&config.application));
         let revoked = revoked(&old.auth, &config.auth);
         let ended = engine.revoke(revoked);
         let changes = Changes {
@@ -580,20 +583,21 @@ impl std::fmt::Display for Changes {
 mod tests {
     use livetrail_engine::{Chain, Role, SessionId, StreamKey, SystemClock};
 
+    use tokio::runtime::Runtime;
+
     use super::*;
     use crate::config::{ApiToken, Outside, SecretText};
 
-    fn no_authenticators(
-        runtime: &tokio::runtime::Runtime,
-        api_tokens: &[ApiToken],
-    ) -> Arc<Exchangeable> {
+    fn no_authenticators(runtime: &Runtime, api_tokens: &[ApiToken]) -> Arc<Exchangeable> {
         let outside = Outside::new(Arc::new(SystemClock::new()), runtime.handle().clone());
         Arc::new(Exchangeable::new(Chain::new(), outside, api_tokens))
     }
 
-    fn no_rules(runtime: &tokio::runtime::Runtime) -> (DenyRules, Proxies, Relays) {
+    fn no_rules(runtime: &Runtime) -> (DenyRules, Proxies, Relays, AuditGate) {
         let relays = Relays::new(runtime.handle().clone());
-        (DenyRules::default(), Proxies::default(), relays)
+        let sink = Arc::new(livetrail_audit::FileAuditSink::open("/dev/null").unwrap());
+        let gate = AuditPipeline::new(sink, 1).gate(livetrail_audit::Policy::default());
+        (DenyRules::default(), Proxies::default(), relays, gate)
     }
 
     #[test]
@@ -612,15 +616,10 @@ mod tests {
         for mut public in [public, public_with_tls] {
             public.api.token = vec![token.clone()];
             let tokens = Arc::new(ApiTokens::new(&public.api));
-            let runtime = tokio::runtime::Runtime::new().unwrap();
+            let runtime = Runtime::new().unwrap();
             let auth = no_authenticators(&runtime, &public.api.token);
-            let reloadable = Reloadable::new(
-                public,
-                auth,
-                tokens,
-                no_rules(&runtime),
-                Certificates::none(),
-            );
+            let rules = no_rules(&runtime);
+            let reloadable = Reloadable::new(public, auth, tokens, rules, Certificates::none());
             let engine = Engine::builder().build().unwrap();
             // It is valid as a file, but not for the address that stays until the next restart.
             let refused = reloadable.apply(Config::default(), &engine).unwrap_err();
@@ -765,11 +764,11 @@ mod tests {
             "changed: limits; limits.idle_timeout: \"20s\" -> \"30s\"; needs a restart: node; \
              node: \"a\" -> \"b\""
         );
-        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let runtime = Runtime::new().unwrap();
         let auth = no_authenticators(&runtime, &[]);
         let tokens = Arc::new(ApiTokens::new(&old.api));
-        let reloadable =
-            Reloadable::new(old, auth, tokens, no_rules(&runtime), Certificates::none());
+        let rules = no_rules(&runtime);
+        let reloadable = Reloadable::new(old, auth, tokens, rules, Certificates::none());
         let engine = Engine::builder().build().unwrap();
         reloadable.apply(new.clone(), &engine).unwrap();
         let (again, _) = reloadable.apply(new, &engine).unwrap();
@@ -781,6 +780,7 @@ mod tests {
             ("limits.idle_timeout", true),
             ("application[live].lag_budget", true),
             ("application[live].names", false),
+            ("application[live].audit.play", true),
             ("api.token[a]", true),
             ("api.listen", false),
             ("authority", false),

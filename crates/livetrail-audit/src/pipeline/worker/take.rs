@@ -155,7 +155,9 @@ impl Worker {
             // The session is not on record. So this record is as important as the session's first
             // record was.
             Part::End | Part::Cause => written_or(self.space.strict, Fate::Lose),
-            Part::Begin { publish } if self.shared.sheds(publish) => {
+            // The policy is asked only if it matters.
+            Part::Begin { .. } if self.space.strict && self.space.best_effort => Fate::Write,
+            Part::Begin { role } if self.shared.sheds(role, offered.what.app()) => {
                 written_or(self.space.best_effort, Fate::Lose)
             }
             Part::Remark => written_or(self.space.best_effort, Fate::Lose),

@@ -8,9 +8,13 @@ use std::task::Poll;
 use super::*;
 
 async fn post(api: SocketAddr, path: &str, body: &str) -> Answer {
+    send(api, "POST", path, body).await
+}
+
+async fn send(api: SocketAddr, method: &str, path: &str, body: &str) -> Answer {
     let mut stream = TcpStream::connect(api).await.unwrap();
     let head = format!(
-        "POST {path} HTTP/1.0\r\nHost: localhost\r\nAuthorization: Bearer secret-1\r\n\
+        "{method} {path} HTTP/1.0\r\nHost: localhost\r\nAuthorization: Bearer secret-1\r\n\
          Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
     );
@@ -287,6 +291,14 @@ async fn sessions_are_ended_by_what_they_have_in_common_on_record() {
         .iter()
         .filter(|viewer| viewer.end_reason().is_none());
     assert_eq!((left.count(), cam.end_reason()), (2, None));
+    let answer = post(
+        api,
+        "/api/v1/kicks",
+        "{\"stream\":\"cam\",\"role\":\"publish\"}",
+    )
+    .await;
+    assert_eq!(answer.json()["ended"], 1);
+    assert_eq!(cam.end_reason(), Some(Reason::Kicked));
     server.stop().await;
     let trail = trail(&disk);
     let kicks = trail
@@ -294,7 +306,7 @@ async fn sessions_are_ended_by_what_they_have_in_common_on_record() {
         .filter(|record| record.action.label() == "admin_sessions_kicked");
     let kicks: Vec<_> = kicks.collect();
     let counts: Vec<_> = kicks.iter().map(|record| record.count).collect();
-    assert_eq!(counts, [Some(5), Some(3)]);
+    assert_eq!(counts, [Some(5), Some(3), Some(1)]);
     assert!(
         kicks
             .iter()
@@ -307,6 +319,71 @@ async fn sessions_are_ended_by_what_they_have_in_common_on_record() {
     // Base64 of five times 16 bytes.
     let length = sessions.map(|sessions| format!("{sessions:?}").len());
     assert!(length.is_some_and(|length| length > 108), "{sessions:?}");
+    let (findings, _) = TrailChecker::new().check(&trail);
+    assert!(findings.is_empty(), "{findings:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_is_renewed_over_the_api_and_ends_when_that_is_over() {
+    let disk = disk();
+    let server = serving(&disk).await;
+    let api = server.addresses().api;
+    let cam = server.engine().publish(of("cam")).await.unwrap();
+    let listed = async || get(api, "/api/v1/sessions").await.json()["sessions"][0].clone();
+    let session = listed().await;
+    assert_eq!(session.get("expires"), None, "it does not expire");
+    let id = session["session"].as_str().unwrap().to_owned();
+    let path = format!("/api/v1/sessions/{id}/expiry");
+    let put = async |path: &str, body: &str| send(api, "PUT", path, body).await;
+
+    for wrong in [
+        "",
+        "{}",
+        "{\"expires_in\":-1}",
+        "{\"expires_at\":99999999999}",
+    ] {
+        let answer = put(&path, wrong).await;
+        assert_eq!(answer.status, 400, "{wrong}: {}", answer.text);
+        assert_eq!(answer.json()["reason"], "bad_expiry", "{wrong}");
+    }
+    let other = path.replace(&id, "01990000-0000-7000-8000-000000abcdef");
+    assert_eq!(put(&other, "{\"expires_in\":60}").await.status, 404);
+
+    let answer = put(&path, "{\"expires_at\":4102444800}").await;
+    assert_eq!(answer.status, 400, "further away than ten years");
+    let answer = put(&path, "{\"expires_in\":3600}").await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    // The list computes it from the monotonic clock.
+    let time = |shown: &Value| shown.as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
+    let shown = time(&listed().await["expires"]);
+    let apart = shown.duration_since(time(&answer.json()["expires"]));
+    assert!(apart.as_millis().abs() < 5_000, "{apart:?}");
+    assert_eq!(cam.end_reason(), None);
+    assert_eq!(put(&path, "{\"expires_at\":1}").await.status, 200);
+    let ends = async {
+        while cam.end_reason().is_none() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), ends)
+        .await
+        .unwrap();
+    assert_eq!(cam.end_reason(), Some(Reason::TokenExpired));
+    assert_eq!(put(&path, "{\"expires_in\":60}").await.status, 404);
+    server.stop().await;
+    let trail = trail(&disk);
+    let renewed = trail
+        .iter()
+        .filter(|record| record.action.label() == "admin_session_renewed");
+    let renewed: Vec<_> = renewed.collect();
+    assert_eq!(renewed.len(), 2);
+    for record in &renewed {
+        assert_eq!(record.by.as_deref(), Some("ops"));
+        assert_eq!(record.session.map(|id| id.to_string()), Some(id.clone()));
+        assert_eq!(record.stream.as_deref(), Some("cam"));
+    }
+    let until = renewed[1].extra.get("until_ms");
+    assert_eq!(until, Some(&livetrail_record::Value::Integer(1_000)));
     let (findings, _) = TrailChecker::new().check(&trail);
     assert!(findings.is_empty(), "{findings:?}");
 }
