@@ -34,6 +34,10 @@ pub mod file;
 #[cfg(any(feature = "file", feature = "local-cursor"))]
 mod hand_overs;
 #[cfg(any(feature = "file", feature = "stdout", feature = "webhook"))]
+#[cfg_attr(
+    not(any(feature = "file", feature = "stdout")),
+    allow(dead_code, reason = "each sink uses a part of it")
+)]
 mod json_line;
 #[cfg(feature = "kafka")]
 pub mod kafka;
@@ -65,6 +69,18 @@ pub mod syslog;
     feature = "syslog",
     feature = "webhook"
 ))]
+#[cfg_attr(
+    not(any(
+        feature = "otlp",
+        feature = "postgres",
+        feature = "s3",
+        feature = "syslog"
+    )),
+    allow(
+        dead_code,
+        reason = "web hooks have their own trust, and use the errors"
+    )
+)]
 mod tls;
 #[cfg(feature = "webhook")]
 pub mod webhook;

@@ -147,7 +147,13 @@
 //! | tokens of issuers with published keys, services that decide over HTTP | `auth` | `auth` |
 //! | RTMP, as server and as client | `rtmp` | `rtmp` |
 //! | HTTP-FLV in a router of the host | `http` | `http` |
+//! | certificates, and TLS of these gateways | `tls` | `tls` |
+//! | certificates from an authority (ACME) | `acme` | `acme` |
+//! | streams of other nodes, pulled and pushed | `relay` | `relay` |
 //! | codec headers and containers | `media` | `media` |
+//! | parts and segments for HLS | `segment` | `segment` |
+//! | playlists of HLS | `hls` | `hls` |
+//! | sinks in files, databases and services, web hooks included | `sinks` | `sinks`, and one for each kind, such as `sink-webhook` |
 //! | finding records in a trail | `index` | `index` |
 //! | verifying a trail as an outsider does | `verify` | `verify` |
 //! | each transition as an event of `tracing` | `Telemetry` | `telemetry` |
@@ -165,13 +171,19 @@ pub use bytes;
 pub use livetrail_audit::{
     AuditAction, AuditError, AuditGate, AuditPipeline, AuditPipelineBuilder, AuditRecord,
     AuditSink, Audited, CloseReport, Counters, FileAuditSink, FileTrail, Mode, Monitor,
-    OpenSession, Outcome, Personal, PipelineOptions, Policy, RecordClass, Recovered, Refused,
-    SinkError, Status, TrailLine, open_sessions,
+    OpenSession, Outcome, Personal, PipelineOptions, Policies, Policy, RecordClass, Recovered,
+    Refused, SinkError, Status, TrailLine, open_sessions,
 };
 #[cfg(feature = "ledger")]
 pub use livetrail_audit::{LedgerSink, OpeningOf, Openings, open_sessions_of_ledger};
 pub use livetrail_engine::*;
 pub use uuid;
+
+/// Certificates from an authority that speaks ACME: the exports of `livetrail-acme`.
+#[cfg(feature = "acme")]
+pub mod acme {
+    pub use livetrail_acme::*;
+}
 
 /// The audit pipeline: the exports of `livetrail-audit`.
 pub mod audit {
@@ -200,10 +212,28 @@ pub mod record {
     pub use livetrail_record::*;
 }
 
+/// Streams of other nodes, pulled and pushed: the exports of `livetrail-relay`.
+#[cfg(feature = "relay")]
+pub mod relay {
+    pub use livetrail_relay::*;
+}
+
 /// Replicas of the ledger: the exports of `livetrail-replica`.
 #[cfg(feature = "ledger")]
 pub mod replica {
     pub use livetrail_replica::*;
+}
+
+/// Sinks that follow a ledger: the exports of `livetrail-sinks`.
+#[cfg(feature = "sinks")]
+pub mod sinks {
+    pub use livetrail_sinks::*;
+}
+
+/// Certificates, handshakes and records of TLS: the exports of `livetrail-tls`.
+#[cfg(feature = "tls")]
+pub mod tls {
+    pub use livetrail_tls::*;
 }
 
 /// The care of a trail: the exports of `livetrail-trail`.
@@ -235,6 +265,18 @@ pub mod gateway {
 #[cfg(feature = "media")]
 pub mod media {
     pub use livetrail_media::*;
+}
+
+/// Parts and segments for HLS: what `livetrail-segment` exports.
+#[cfg(feature = "segment")]
+pub mod segment {
+    pub use livetrail_segment::*;
+}
+
+/// Playlists of HLS: what `livetrail-hls` exports.
+#[cfg(feature = "hls")]
+pub mod hls {
+    pub use livetrail_hls::*;
 }
 
 /// The query index of a ledger: what `livetrail-index` exports.

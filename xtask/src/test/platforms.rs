@@ -33,12 +33,16 @@ const VERIFIER: &str = "livetrail-verify";
 
 /// All features, but Kafka: librdkafka is configured by a script that runs what it compiles.
 const FEATURES: &[&str] = &[
+    "livetrail/acme",
     "livetrail/auth",
+    "livetrail/hls",
     "livetrail/http",
     "livetrail/index",
     "livetrail/media",
+    "livetrail/relay",
     "livetrail/rtmp",
     "livetrail/serde",
+    "livetrail/sinks",
     "livetrail/stream",
     "livetrail/telemetry",
     "livetrail/verify",
@@ -60,9 +64,11 @@ const FEATURES: &[&str] = &[
 
 /// The features that need no C compiler.
 const WITHOUT_C: &[&str] = &[
+    "livetrail/hls",
     "livetrail/http",
     "livetrail/ledger",
     "livetrail/media",
+    "livetrail/relay",
     "livetrail/rtmp",
     "livetrail/serde",
     "livetrail/stream",
