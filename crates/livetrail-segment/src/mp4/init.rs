@@ -58,7 +58,8 @@ fn track_header(out: &mut Vec<u8>, format: &Format) {
         put_zeros(out, 8);
         put_u32(out, 1);
         put_zeros(out, 16);
-        put_u16(out, 0);
+        // Layer and alternate group.
+        put_zeros(out, 4);
         let is_audio = format.track() == Track::Audio;
         put_u16(out, if is_audio { 0x100 } else { 0 });
         put_u16(out, 0);
