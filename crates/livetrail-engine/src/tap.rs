@@ -190,6 +190,13 @@ impl Tap {
         self.publishers
     }
 
+    /// Whether the stream had a publisher, has none now, and is kept for its viewers. A tap that
+    /// waits is woken when that begins: it is polled again without frames.
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        self.stream.is_paused() && !self.stream.is_closed()
+    }
+
     /// How many frames this tap is behind the newest.
     #[must_use]
     pub fn lag(&self) -> u64 {

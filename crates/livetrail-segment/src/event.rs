@@ -275,28 +275,55 @@ pub enum Irregularity {
     },
 }
 
+/// The names, in the order of the variants.
+const LABELS: [&str; 17] = [
+    "unsupported_codec",
+    "extra_track",
+    "bad_configuration",
+    "no_configuration",
+    "before_keyframe",
+    "bad_frame",
+    "frame_too_large",
+    "not_increasing",
+    "clock_wrapped",
+    "clock_jumped",
+    "audio_adjusted",
+    "long_frame",
+    "video_stopped",
+    "long_gop",
+    "short_part",
+    "full_part",
+    "full_segment",
+];
+
 impl Irregularity {
     /// A short name for logs and metrics: `long_gop`, `clock_jumped`.
     #[must_use]
     pub fn label(&self) -> &'static str {
-        match self {
-            Self::UnsupportedCodec { .. } => "unsupported_codec",
-            Self::ExtraTrack { .. } => "extra_track",
-            Self::BadConfiguration { .. } => "bad_configuration",
-            Self::NoConfiguration { .. } => "no_configuration",
-            Self::BeforeKeyframe => "before_keyframe",
-            Self::BadFrame { .. } => "bad_frame",
-            Self::FrameTooLarge { .. } => "frame_too_large",
-            Self::NotIncreasing { .. } => "not_increasing",
-            Self::ClockWrapped { .. } => "clock_wrapped",
-            Self::ClockJumped { .. } => "clock_jumped",
-            Self::AudioAdjusted { .. } => "audio_adjusted",
-            Self::LongFrame { .. } => "long_frame",
-            Self::VideoStopped => "video_stopped",
-            Self::LongGop => "long_gop",
-            Self::ShortPart { .. } => "short_part",
-            Self::FullPart { .. } => "full_part",
-            Self::FullSegment { .. } => "full_segment",
-        }
+        let index = match self {
+            Self::UnsupportedCodec { .. } => 0,
+            Self::ExtraTrack { .. } => 1,
+            Self::BadConfiguration { .. } => 2,
+            Self::NoConfiguration { .. } => 3,
+            Self::BeforeKeyframe => 4,
+            Self::BadFrame { .. } => 5,
+            Self::FrameTooLarge { .. } => 6,
+            Self::NotIncreasing { .. } => 7,
+            Self::ClockWrapped { .. } => 8,
+            Self::ClockJumped { .. } => 9,
+            Self::AudioAdjusted { .. } => 10,
+            Self::LongFrame { .. } => 11,
+            Self::VideoStopped => 12,
+            Self::LongGop => 13,
+            Self::ShortPart { .. } => 14,
+            Self::FullPart { .. } => 15,
+            Self::FullSegment { .. } => 16,
+        };
+        LABELS.get(index).copied().unwrap_or_default()
+    }
+
+    /// All names.
+    pub fn labels() -> impl Iterator<Item = &'static str> {
+        LABELS.into_iter()
     }
 }

@@ -86,6 +86,8 @@ pub(crate) struct Stream {
     closed: AtomicBool,
     /// It has or had a publisher.
     published: AtomicBool,
+    /// It had a publisher, and has none now.
+    paused: AtomicBool,
     /// When the newest frame came, by the engine's clock in microseconds.
     pushed_us: AtomicU64,
     /// The same of the newest video frame.
@@ -128,6 +130,7 @@ impl Stream {
             listeners: ArcSwap::default(),
             closed: AtomicBool::new(false),
             published: AtomicBool::new(false),
+            paused: AtomicBool::new(false),
             pushed_us: AtomicU64::new(0),
             video_us: AtomicU64::new(0),
             first_us: AtomicU64::new(u64::MAX),
@@ -230,6 +233,13 @@ impl Stream {
             },
             has_video: false,
         }));
+        self.paused.store(true, Ordering::Release);
+        self.notify();
+    }
+
+    /// Whether it had a publisher and has none now.
+    pub(crate) fn is_paused(&self) -> bool {
+        self.paused.load(Ordering::Acquire)
     }
 
     /// Why its viewers end when it is closed.
@@ -365,6 +375,7 @@ impl Writer {
         let stream = &self.stream;
         let first_seq = self.ring.next_seq();
         stream.publication_seq.store(first_seq, Ordering::Release);
+        stream.paused.store(false, Ordering::Release);
         stream.publications.send_modify(|begun| *begun += 1);
         stream.qos.touch(now.as_millis() as u64);
         if !stream.published.swap(true, Ordering::Relaxed) {

@@ -129,10 +129,13 @@ fn a_tap_never_mixes_the_frames_of_two_publishers() {
     publication.push(keyframe(1)).unwrap();
     let mut tap = engine.tap(&key("cam")).unwrap();
     publication.push(delta(2)).unwrap();
+    assert!(!tap.is_paused());
     drop(publication);
+    assert!(tap.is_paused());
     // One that sends nothing is not noticed.
     drop(block_on(engine.publish(attempt("cam"))).unwrap());
     let mut publication = block_on(engine.publish(attempt("cam"))).unwrap();
+    assert!(!tap.is_paused());
     publication.push(config(3)).unwrap();
     publication.push(keyframe(4)).unwrap();
     let mut frames = Vec::new();

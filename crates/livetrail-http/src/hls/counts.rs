@@ -46,7 +46,7 @@ pub struct HlsCounts {
     pub media: u64,
     /// Segments that were made.
     pub segments: u64,
-    /// Unusual input, by [`Irregularity::label`].
+    /// Unusual input, by [`Irregularity::label`]; each label is there.
     pub irregularities: BTreeMap<&'static str, u64>,
 }
 
@@ -83,10 +83,11 @@ impl Counters {
 
     pub(crate) fn read(&self, streams: usize, viewers: usize) -> HlsCounts {
         let of = |count: &AtomicU64| count.load(Relaxed);
-        let irregularities = self
+        let counted = self
             .irregularities
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
+        let of_label = |label| (label, counted.get(label).copied().unwrap_or(0));
         HlsCounts {
             streams: streams as u64,
             viewers: viewers as u64,
@@ -104,7 +105,7 @@ impl Counters {
             playlists: of(&self.playlists),
             media: of(&self.media),
             segments: of(&self.segments),
-            irregularities: irregularities.clone(),
+            irregularities: Irregularity::labels().map(of_label).collect(),
         }
     }
 }

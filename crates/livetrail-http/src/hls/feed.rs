@@ -1,6 +1,6 @@
 //! Feeds a stream's playlists: reads its frames from the engine, segments them, and waits.
 
-use std::{sync::Arc, time::Duration};
+use std::{future::poll_fn, sync::Arc, task::Poll, time::Duration};
 
 use livetrail_engine::{Clock, SharedFrame, Tap, log};
 use livetrail_segment::Segmenter;
@@ -16,6 +16,16 @@ use super::{
 const BATCH_FRAMES: usize = 64;
 /// How often it is checked whether anybody asks.
 const IDLE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What the feed goes on with.
+enum Next {
+    /// Frames have come.
+    Frames,
+    /// The publisher has left, and may come back.
+    Paused,
+    /// The stream has ended.
+    End,
+}
 
 /// The task of one stream. It ends with the stream, or when nobody has asked for long if the stream
 /// is segmented on demand.
@@ -45,11 +55,13 @@ impl Feed {
         let mut frames = Vec::new();
         let mut events = Vec::new();
         let (mut skipped, mut publishers) = (0, 0);
+        // There is something to close when the publisher leaves.
+        let mut is_open = false;
         let mut idle = interval(IDLE_INTERVAL);
         idle.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            let more = tokio::select! {
-                more = self.tap.next_batch(&mut frames, BATCH_FRAMES) => more,
+            let next = tokio::select! {
+                next = self.next(&mut frames, is_open) => next,
                 _ = idle.tick() => {
                     if self.retire(clock) {
                         return false;
@@ -57,11 +69,16 @@ impl Feed {
                     continue;
                 }
             };
-            if !more {
+            if !matches!(next, Next::Frames) {
                 self.segmenter.finish(&mut events);
                 self.apply(&mut events, clock);
-                return true;
+                is_open = false;
+                if matches!(next, Next::End) {
+                    return true;
+                }
+                continue;
             }
+            is_open = true;
             let now = (self.tap.skipped_frames(), self.tap.publishers());
             if now != (skipped, publishers) {
                 (skipped, publishers) = now;
@@ -72,6 +89,17 @@ impl Feed {
             }
             self.apply(&mut events, clock);
         }
+    }
+
+    /// Waits for frames. A publisher that leaves is noticed if something is open.
+    async fn next(&mut self, frames: &mut Vec<Arc<SharedFrame>>, is_open: bool) -> Next {
+        poll_fn(|cx| match self.tap.poll_batch(cx, frames, BATCH_FRAMES) {
+            Poll::Ready(true) => Poll::Ready(Next::Frames),
+            Poll::Ready(false) => Poll::Ready(Next::End),
+            Poll::Pending if is_open && self.tap.is_paused() => Poll::Ready(Next::Paused),
+            Poll::Pending => Poll::Pending,
+        })
+        .await
     }
 
     fn apply(&self, events: &mut Vec<livetrail_segment::Event>, clock: &dyn Clock) {

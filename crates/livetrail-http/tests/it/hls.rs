@@ -439,10 +439,20 @@ async fn numbers_continue_with_one_discontinuity_when_the_publisher_comes_back()
     let token = server.token().await;
     let video = format!("{token}video.m3u8");
     let before = server.text(&video).await;
-    let (sequence, _) = hint(&before);
+    let (sequence, part) = hint(&before);
+    let open = get(server.address, &format!("{video}?_HLS_msn={sequence}")).await;
+    until(|| server.counts().held == 1).await;
     drop(encoder);
+    // What was open is closed at once.
+    let (_, body) = answer(open).await;
+    let paused = String::from_utf8(body).unwrap();
+    let last = format!("\"v{sequence}.{part}.m4s\"");
+    assert!(
+        paused.contains(&last) && !paused.contains("ENDLIST"),
+        "{paused}"
+    );
     // Held while the publisher is away.
-    let path = format!("{video}?_HLS_msn={sequence}");
+    let path = format!("{video}?_HLS_msn={}", sequence + 1);
     let held = get(server.address, &path).await;
     until(|| server.counts().held == 1).await;
     let mut encoder = Encoder::begin(publish(&server.engine).await);
