@@ -4,6 +4,7 @@
 //! each request.
 
 mod followers;
+mod hls;
 mod outside;
 mod personal;
 mod relay;
@@ -301,6 +302,7 @@ impl Collector for Now {
         self.personal(&mut writer)?;
         self.sinks(&mut writer)?;
         self.relays(&mut writer)?;
+        self.hls(&mut writer)?;
         self.tls(&mut writer)?;
         self.outside(&mut writer)?;
         self.connections(&mut writer)

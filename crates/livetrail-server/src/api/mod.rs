@@ -44,6 +44,7 @@ use livetrail_acme::Acme;
 use livetrail_audit::{AuditGate, AuditPipeline};
 use livetrail_engine::Engine;
 use livetrail_gateway::{DenyRules, GatewayCounts, GatewayStats};
+use livetrail_http::Hls;
 use livetrail_tls::CertificateStore;
 use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -78,6 +79,8 @@ struct Inner {
     outcomes: Outcomes,
     admissions: Admissions,
     relays: Relays,
+    /// `None` if HLS is off.
+    hls: Option<Hls>,
     trail: TrailView,
     /// The authenticators that ask others.
     outside: Outside,
@@ -104,7 +107,7 @@ impl ApiState {
         engine: Engine,
         pipeline: Arc<AuditPipeline>,
         (outcomes, admissions, relays, gate): (Outcomes, Admissions, Relays, AuditGate),
-        (trail, outside): (TrailView, Outside),
+        (trail, outside, hls): (TrailView, Outside, Option<Hls>),
         denied: DenyRules,
         drain: Drain,
     ) -> Self {
@@ -123,6 +126,7 @@ impl ApiState {
                 outcomes,
                 admissions,
                 relays,
+                hls,
                 trail,
                 outside,
                 directory: trail_directory(&config.data),

@@ -50,10 +50,11 @@ pub(super) fn bound_of(key: &str) -> Option<Bound> {
 
 impl Config {
     /// The sections with their keys, in the order of the file.
-    fn sections(&self) -> [(&'static str, &dyn Section); 11] {
+    fn sections(&self) -> [(&'static str, &dyn Section); 12] {
         [
             ("rtmp", &self.rtmp),
             ("http", &self.http),
+            ("hls", &self.hls),
             ("api", &self.api),
             ("tls", &self.tls),
             ("application", &self.application),

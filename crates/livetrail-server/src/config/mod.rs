@@ -14,6 +14,7 @@ mod check;
 mod error;
 mod flags;
 mod gateways;
+mod hls;
 mod limits;
 mod load;
 mod log;
@@ -45,6 +46,7 @@ pub(crate) use auth::{AdmissionRule, Auth, Exchangeable, GrantName, Key, OfCerti
 pub(crate) use error::ConfigError;
 pub(crate) use flags::{ConfigFile, ConfigFileAndData, RequiredConfigFile, ServeOverrides};
 pub(crate) use gateways::{Http, Rtmp};
+pub(crate) use hls::Hls;
 pub(crate) use limits::SessionLimits;
 pub(crate) use livetrail_settings::{ByteSize, Secret, SecretText, Span};
 pub(crate) use livetrail_sinks::settings::Sink;
@@ -73,6 +75,7 @@ pub(crate) struct Config {
     pub(crate) log: Log,
     pub(crate) rtmp: Rtmp,
     pub(crate) http: Http,
+    pub(crate) hls: Hls,
     pub(crate) api: Api,
     pub(crate) tls: Tls,
     pub(crate) application: Vec<Application>,
@@ -101,6 +104,7 @@ impl Default for Config {
             log: Log::default(),
             rtmp: Rtmp::default(),
             http: Http::default(),
+            hls: Hls::default(),
             api: Api::default(),
             tls: Tls::default(),
             application: vec![Application::default()],

@@ -5,6 +5,7 @@ mod certificates;
 mod denied;
 mod drain;
 mod heap;
+mod hls;
 mod limits;
 mod log;
 mod notify;
@@ -22,7 +23,7 @@ use anyhow::Context;
 use livetrail_audit::AuditPipeline;
 use livetrail_engine::{Clock, Engine, EngineBuilder, SystemClock, log as log_names};
 use livetrail_gateway::{DenyRules, ListenError};
-use livetrail_http::HttpGateway;
+use livetrail_http::{Hls, HttpGateway};
 use livetrail_rtmp::RtmpServer;
 use livetrail_trail::{Stopped, Trail};
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
@@ -136,7 +137,12 @@ impl Server {
         relays.start(&engine);
         let deny = denied::rules(&config, pipeline.clone(), clock.clone());
         let proxies = Proxies::new(&config);
-        let gateways = match Gateways::new(&fitted, &engine, sockets, (&proxies, &certificates)) {
+        let hls = hls::of(&config, &engine);
+        let gateways = hls.and_then(|hls| {
+            let parts = (&proxies, &certificates, hls.as_ref());
+            Ok((Gateways::new(&fitted, &engine, sockets, parts)?, hls))
+        });
+        let (gateways, hls) = match gateways {
             Ok(gateways) => gateways,
             Err(error) => {
                 // The boot is already on record. The end of the boot follows it.
@@ -151,7 +157,7 @@ impl Server {
             engine.clone(),
             pipeline.clone(),
             (outcomes, admissions, relays.clone(), audit_gate.clone()),
-            (trail.view(), outside),
+            (trail.view(), outside, hls.clone()),
             deny.clone(),
             drain.clone(),
         );
@@ -186,6 +192,10 @@ impl Server {
         }
         let http = [Some(gateways.http), gateways.https];
         server.serve_http(http.into_iter().flatten(), gateways.api, &state);
+        if let Some(hls) = hls {
+            let stopping = server.stopping();
+            server.gateways.spawn(hls.run(stopping));
+        }
         let stopping = server.stopping();
         let keep_small = heap::keep_small(server.engine.clone(), stopping);
         server.gateways.spawn(keep_small);
@@ -409,7 +419,7 @@ impl Gateways {
         config: &Config,
         engine: &Engine,
         sockets: Sockets,
-        (proxies, certificates): (&Proxies, &Certificates),
+        (proxies, certificates, hls): (&Proxies, &Certificates, Option<&Hls>),
     ) -> anyhow::Result<Self> {
         let of_http = |listener| {
             let http = HttpGateway::new(listener, engine.clone(), config.http.gateway())
@@ -429,7 +439,12 @@ impl Gateways {
             let tls = certificates.https(asks)?;
             anyhow::Ok(of_http(listener)?.tls(tls))
         };
-        let of_viewers = |listener| https(listener, config.http.client_certificates);
+        let with_hls = |gateway: HttpGateway| match hls {
+            Some(hls) => gateway.hls(hls),
+            None => gateway,
+        };
+        let of_viewers =
+            |listener| anyhow::Ok(with_hls(https(listener, config.http.client_certificates)?));
         let api = |listener| match config.api.tls {
             true => https(listener, config.api.client_certificates),
             false => of_http(listener),
@@ -437,7 +452,7 @@ impl Gateways {
         Ok(Self {
             rtmp: of_rtmp(sockets.rtmp)?,
             rtmps: sockets.rtmps.map(rtmps).transpose()?,
-            http: of_http(sockets.http)?,
+            http: with_hls(of_http(sockets.http)?),
             https: sockets.https.map(of_viewers).transpose()?,
             api: sockets
                 .api

@@ -1,0 +1,136 @@
+//! The section `[hls]`. Its defaults are those of the gateway.
+
+use livetrail_engine::AppPattern;
+use livetrail_http::{HlsOptions, HlsStart};
+use livetrail_settings::{Bounds, ByteSize, Span};
+use serde::Deserialize;
+
+use super::{
+    section::{DAY_S, Section, Wrong},
+    types,
+};
+
+/// When a stream is segmented.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Start {
+    /// While somebody watches.
+    Demand,
+    /// While it is published.
+    Publish,
+}
+
+/// HLS and low-latency HLS.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Hls {
+    pub(crate) enabled: bool,
+    #[serde(with = "types::app_patterns")]
+    pub(crate) applications: Vec<AppPattern>,
+    pub(crate) start: Start,
+    pub(crate) segment: Span,
+    pub(crate) longest_segment: Span,
+    pub(crate) low_latency: bool,
+    pub(crate) part: Span,
+    pub(crate) window: Span,
+    pub(crate) idle_timeout: Span,
+    pub(crate) token_lifetime: Span,
+    pub(crate) max_streams: usize,
+    pub(crate) max_viewers: usize,
+    pub(crate) max_held: usize,
+    pub(crate) max_held_per_stream: usize,
+    pub(crate) stream_memory: ByteSize,
+    pub(crate) memory: ByteSize,
+}
+
+impl Default for Hls {
+    fn default() -> Self {
+        let of = HlsOptions::default();
+        Self {
+            enabled: true,
+            applications: of.applications,
+            start: match of.start {
+                HlsStart::Publish => Start::Publish,
+                _ => Start::Demand,
+            },
+            segment: Span(of.segment),
+            longest_segment: Span(of.longest_segment),
+            low_latency: of.low_latency,
+            part: Span(of.part),
+            window: Span(of.window),
+            idle_timeout: Span(of.idle),
+            token_lifetime: Span(of.token_lifetime),
+            max_streams: of.max_streams,
+            max_viewers: of.max_viewers,
+            max_held: of.max_held,
+            max_held_per_stream: of.max_held_per_stream,
+            stream_memory: ByteSize(of.max_stream_bytes),
+            memory: ByteSize(of.max_bytes),
+        }
+    }
+}
+
+impl Hls {
+    /// The settings in the form that the gateway takes.
+    pub(crate) fn options(&self) -> HlsOptions {
+        let mut options = HlsOptions::default();
+        options.applications = self.applications.clone();
+        options.start = match self.start {
+            Start::Demand => HlsStart::Demand,
+            Start::Publish => HlsStart::Publish,
+        };
+        options.segment = self.segment.0;
+        options.longest_segment = self.longest_segment.0;
+        options.low_latency = self.low_latency;
+        options.part = self.part.0;
+        options.window = self.window.0;
+        options.idle = self.idle_timeout.0;
+        options.token_lifetime = self.token_lifetime.0;
+        options.max_streams = self.max_streams;
+        options.max_viewers = self.max_viewers;
+        options.max_held = self.max_held;
+        options.max_held_per_stream = self.max_held_per_stream;
+        options.max_stream_bytes = self.stream_memory.0;
+        options.max_bytes = self.memory.0;
+        options
+    }
+}
+
+impl Section for Hls {
+    fn bounds(&self, list: &mut Bounds) {
+        list.span("segment", self.segment, 500, 60);
+        list.span("longest_segment", self.longest_segment, 500, 60);
+        list.span("part", self.part, 100, 60);
+        list.span("window", self.window, 1_000, DAY_S);
+        list.span("idle_timeout", self.idle_timeout, 12_000, 3_600);
+        list.span("token_lifetime", self.token_lifetime, 60_000, 30 * DAY_S);
+        list.number("max_streams", self.max_streams, 1, 100_000, "");
+        list.number("max_viewers", self.max_viewers, 1, 10_000_000, "");
+        list.number("max_held", self.max_held, 1, 10_000_000, "");
+        let held = self.max_held_per_stream;
+        list.number("max_held_per_stream", held, 1, 10_000_000, "");
+        list.bytes("stream_memory", self.stream_memory, 1 << 20, 1 << 40);
+        list.bytes("memory", self.memory, 1 << 20, 1 << 40);
+    }
+
+    fn check(&self) -> Result<(), Wrong> {
+        if self.longest_segment.0 < self.segment.0 {
+            let problem = "is shorter than hls.segment";
+            return Err(Wrong::new("longest_segment", problem));
+        }
+        if self.part.0 > self.segment.0 {
+            return Err(Wrong::new("part", "is longer than hls.segment"));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_reach_the_gateway_unchanged() {
+        assert_eq!(Hls::default().options(), HlsOptions::default());
+    }
+}
