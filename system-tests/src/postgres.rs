@@ -124,6 +124,15 @@ impl Postgres {
         }
     }
 
+    /// What it has logged.
+    ///
+    /// # Panics
+    /// When the file cannot be read.
+    #[must_use]
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join("log")).expect("a log")
+    }
+
     /// Ends it at once, as `kill -9` does.
     ///
     /// # Panics

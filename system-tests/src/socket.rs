@@ -35,3 +35,13 @@ pub fn connect_from(from: Ipv4Addr, to: SocketAddr) -> std::io::Result<TcpStream
     rustix::net::connect(&socket, &to)?;
     Ok(TcpStream::from(socket))
 }
+
+/// Closes a connection without a goodbye: the other side gets a reset.
+///
+/// # Panics
+/// When the socket does not take the option.
+#[track_caller]
+pub fn reset(stream: TcpStream) {
+    let now = Some(std::time::Duration::ZERO);
+    sockopt::set_socket_linger(&stream, now).expect("an option of the socket");
+}

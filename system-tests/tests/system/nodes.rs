@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use livetrail_record::{AuditRecord, Value};
 use rustix::process::Signal;
-use system_tests::{Authority, Config, Server, Trail, clip, clock, free_address, http, tool};
+use system_tests::{Authority, Config, Server, Trail, clip, clock, free_address, http, run, tool};
 
 const ENDS: Duration = Duration::from_secs(30);
 
@@ -171,32 +171,41 @@ fn a_stream_is_pushed_to_each_target() {
     studio.assert_tells_nothing_of(&[KEY]);
 }
 
+/// A node that `edge.example.org` may ask for this over TLS, if it shows its certificate.
+fn behind_tls(config: Config, authority: &Authority, rtmps: SocketAddr, grant: &str) -> Config {
+    authority.sign("server", &[rtmps], 2100);
+    config
+        .rtmp(&format!("tls_listen = \"{rtmps}\""))
+        .rtmp("client_certificates = \"request\"")
+        .lines(&format!("[tls]\nclient_ca = {:?}", authority.ca()))
+        .lines(&authority.lines("server"))
+        .lines(&format!(
+            "[[auth.certificate]]\nname = \"edge.example.org\"\ngrant = {grant:?}"
+        ))
+}
+
+/// The lines of another node, to which the certificate `edge` is shown.
+fn over_tls(authority: &Authority, name: &str, rtmps: SocketAddr) -> String {
+    let (ca, pair) = (authority.ca(), ["edge.pem", "edge.key"]);
+    let [chain, key] = pair.map(|name| authority.path(name));
+    format!(
+        "name = {name:?}\nurl = \"rtmps://{rtmps}\"\nca_file = {ca:?}\ncert_file = {chain:?}\nkey_file = {key:?}"
+    )
+}
+
 /// Between nodes a stream may be encrypted. The edge shows a certificate, and has its name at the
 /// origin.
 #[test]
 fn an_edge_pulls_over_tls_with_its_certificate() {
     let (authority, rtmps) = (Authority::new(), free_address());
-    authority.sign("server", &[rtmps], 2100);
     authority.sign_client("edge", "edge.example.org");
-    let origin = Config::new()
-        .node("origin")
-        .auth("publish = \"open\"")
-        .rtmp(&format!("tls_listen = \"{rtmps}\""))
-        .rtmp("client_certificates = \"request\"")
-        .lines(&format!("[tls]\nclient_ca = {:?}", authority.ca()))
-        .lines(&authority.lines("server"))
-        .lines("[[auth.certificate]]\nname = \"edge.example.org\"\ngrant = \"play\"");
-    let mut origin = Server::start(origin);
-    let (ca, pair) = (authority.ca(), ["edge.pem", "edge.key"]);
-    let [chain, key] = pair.map(|name| authority.path(name));
+    let origin = Config::new().node("origin").auth("publish = \"open\"");
+    let mut origin = Server::start(behind_tls(origin, &authority, rtmps, "play"));
     let edge = Config::new()
         .node("edge.example.org")
         .application("wait_for_publisher = \"30s\"")
         .lines("[[relay.pull]]\napplication = \"live\"\n[[relay.pull.origin]]")
-        .lines(&format!(
-            "name = \"origin\"\nurl = \"rtmps://{rtmps}\"\nca_file = {ca:?}"
-        ))
-        .lines(&format!("cert_file = {chain:?}\nkey_file = {key:?}"));
+        .lines(&over_tls(&authority, "origin", rtmps));
     let mut edge = Server::start(edge);
     let url = origin.rtmp_url("live/cam");
     let publisher = tool::ffmpeg_publish(clip::small(), &url, 60, None);
@@ -207,4 +216,60 @@ fn an_edge_pulls_over_tls_with_its_certificate() {
     tool::interrupt(publisher);
     edge.stop();
     origin.stop();
+}
+
+/// A push shows the node's certificate as well. Its name is that of the node, so the target records
+/// where the stream comes from. A target without a certificate of a known authority gets nothing.
+#[test]
+fn a_stream_is_pushed_over_tls_with_the_certificate_of_the_node() {
+    let (authority, rtmps) = (Authority::new(), free_address());
+    authority.sign_client("edge", "edge.example.org");
+    let target = Config::new().node("east").auth("play = \"open\"");
+    let mut east = Server::start(behind_tls(target, &authority, rtmps, "publish"));
+    // The same, of an authority that the pushing node does not know.
+    let (unknown, elsewhere) = (Authority::new(), free_address());
+    let target = Config::new().node("west").auth("publish = \"open\"");
+    let mut west = Server::start(behind_tls(target, &unknown, elsewhere, "publish"));
+    let studio = Config::new()
+        .node("edge.example.org")
+        .lines("[[relay.push]]\napplication = \"live\"\n[[relay.push.target]]")
+        .lines(&over_tls(&authority, "east", rtmps))
+        .lines("[[relay.push.target]]")
+        .lines(&over_tls(&authority, "west", elsewhere));
+    let mut studio = Server::start(studio);
+    let url = studio.rtmp_url("live/cam");
+    let publisher = tool::ffmpeg_publish(clip::small(), &url, 90, None);
+    east.await_frames("live/cam", 30);
+    let pushes = studio.get("/api/v1/pushes").json();
+    let list = pushes["pushes"].as_array().expect("a list");
+    let states = list.iter().map(|push| {
+        let is_carrying = push["link"]["state"] == "carrying";
+        (push["target"].as_str().unwrap_or_default(), is_carrying)
+    });
+    let states: Vec<_> = states.collect();
+    assert_eq!(states, [("east", true), ("west", false)]);
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/nodes.md");
+    let page = std::fs::read_to_string(page).expect("the page");
+    let asked = page.lines().filter(|line| line.starts_with("curl"));
+    for (line, list) in asked.clone().zip(["pulls", "pushes"]) {
+        let command = line.replace("127.0.0.1:8080", &studio.http().to_string());
+        let mut shell = std::process::Command::new("sh");
+        let answer = run(line, shell.args(["-c", &command]), ENDS)
+            .success()
+            .stdout;
+        let answer: serde_json::Value = serde_json::from_str(&answer).expect("JSON");
+        assert!(answer[list].is_array(), "{line}: {answer}");
+    }
+    assert_eq!(asked.count(), 2);
+    tool::interrupt(publisher);
+    east.await_records("publish_ended", 1);
+    let (east, studio) = (east.stop().with_names(), studio.stop().with_names());
+    let [at_east] = by(&east, "publish_started", "edge.example.org")[..] else {
+        panic!("one publish\n{east}");
+    };
+    let pushed = studio.of("publish_started").next().expect("a publish");
+    let session = pushed.session.expect("a session").to_string();
+    assert_eq!(text(at_east, "upstream_node"), "edge.example.org");
+    assert_eq!(text(at_east, "upstream_session"), session);
+    assert_eq!(west.stop().count("publish_started"), 0);
 }

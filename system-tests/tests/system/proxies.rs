@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use livetrail_record::{AuditRecord, Field, FieldValue, Personal};
 use system_tests::rtmp::RawRtmp;
-use system_tests::socket::connect_from;
+use system_tests::socket::{connect_from, reset};
 use system_tests::{
     Authority, Config, Front, Server, Signal, client_address, clip, clock, free_address, http, run,
     tool,
@@ -301,6 +301,33 @@ fn what_anyone_else_forges_has_no_effect() {
     let started = trail.of("publish_started").chain(trail.of("play_started"));
     let expected = format!("one {own} - -");
     assert_eq!(addresses(started), [expected.clone(), expected]);
+}
+
+/// The log names the client that a request is of, not the proxy that its connection is of.
+#[test]
+fn the_log_has_the_address_of_a_client_behind_a_proxy() {
+    let mut server = Server::start(behind_proxies().log_personal());
+    let (rtmp, http) = (server.rtmp(), server.http());
+    let IpAddr::V4(own) = rtmp.ip() else {
+        panic!("the tests use IPv4")
+    };
+    let publisher = publish(own, rtmp, "one");
+    let viewer = play(
+        Ipv4Addr::LOCALHOST,
+        http,
+        "one",
+        &["X-Forwarded-For: 203.0.113.7"],
+    );
+    reset(viewer);
+    server.await_records("play_ended", 1);
+    let log = server.log();
+    let line = log
+        .lines()
+        .find(|line| line.contains("an error ended a session"));
+    let line = line.unwrap_or_else(|| panic!("{log}"));
+    assert!(line.contains("peer=203.0.113.7:0 via=127.0.0.1"), "{line}");
+    drop(publisher);
+    server.stop();
 }
 
 /// The flood of one client behind a proxy uses up its own budget, and nobody else's.
