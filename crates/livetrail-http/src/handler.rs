@@ -83,13 +83,16 @@ async fn answer(State(context): State<Context>, request: Request) -> Response<Bo
         preflight(&request.headers)
     } else if let Some((hls, asked)) = context.hls.as_ref().and_then(|hls| hls.asked(&request)) {
         hls.answer(&context, asked, &request).await
+    } else if let Some(page) = context.hls.as_ref().and_then(|hls| hls.page(&request)) {
+        page
     } else {
         play(&context, &request)
             .await
             .unwrap_or_else(Error::into_response)
     };
     let headers = response.headers_mut();
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let cache = headers.entry(header::CACHE_CONTROL);
+    cache.or_insert(HeaderValue::from_static("no-store"));
     if let Some(origin) = &context.options.allow_origin {
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
     }

@@ -46,6 +46,7 @@ mod fuzz;
 mod handler;
 mod hls;
 mod listen;
+mod page;
 mod problem;
 mod protocol;
 mod session;

@@ -275,7 +275,7 @@ fn prefixed(text: &[u8], prefix: &str) -> String {
 }
 
 /// Whether the client takes gzip (RFC 9110 section 12.5.3).
-fn takes_gzip(headers: &HeaderMap) -> bool {
+pub(super) fn takes_gzip(headers: &HeaderMap) -> bool {
     let lines = headers.get_all(header::ACCEPT_ENCODING);
     let lines = lines.into_iter().filter_map(|line| line.to_str().ok());
     let mut codings = lines.flat_map(|line| line.split(','));

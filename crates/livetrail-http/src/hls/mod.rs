@@ -35,7 +35,10 @@ use std::{
     time::Duration,
 };
 
-use axum::http::request::Parts;
+use axum::{
+    body::Body,
+    http::{Response, request::Parts},
+};
 use livetrail_engine::{AppName, Engine, StreamEventKind, StreamKey};
 use livetrail_hls::token::Keys;
 use tokio::{
@@ -44,7 +47,11 @@ use tokio::{
 };
 
 use self::{counts::Counters, streams::Streams, tokens::Tokens, viewers::Viewers};
-use crate::{handler::authorization, protocol::Asked};
+use crate::{
+    handler::{authorization, stream_key},
+    page,
+    protocol::{Asked, path},
+};
 pub use counts::HlsCounts;
 pub use options::{HlsOptions, HlsOptionsError, HlsStart};
 
@@ -142,6 +149,16 @@ impl Hls {
         // A name that is not valid is refused later, on record.
         let is_served = app.is_none_or(|app| self.0.options.serves(&app));
         is_served.then_some((self, asked))
+    }
+
+    /// The player page of a stream, or one of its files, if the request is for it.
+    pub(crate) fn page(&self, request: &Parts) -> Option<Response<Body>> {
+        let named = path::named(request.uri.path(), b"")?;
+        let key = stream_key(&self.0.engine, &named).ok()?;
+        if !self.0.options.serves(&key.app) {
+            return None;
+        }
+        page::answer(request, answer::takes_gzip(&request.headers))
     }
 }
 

@@ -11,7 +11,7 @@ mod flv;
 mod forwarded;
 mod hls;
 mod host;
-mod path;
+pub(crate) mod path;
 mod request;
 
 pub use flv::{FlvTag, Framing, Variant};
