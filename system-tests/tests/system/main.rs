@@ -14,6 +14,7 @@ mod conventions;
 mod crashes;
 mod documents;
 mod full_disk;
+mod hls;
 mod hls_judge;
 mod hls_library;
 mod hostile;
