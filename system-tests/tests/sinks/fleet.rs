@@ -106,17 +106,8 @@ impl Fleet {
     /// Types the commands on the page about several nodes that have this word, with these texts in
     /// place of the page's. Returns their number.
     pub(crate) fn follow_page(&self, word: &str, replaced: &[(&str, &str)]) -> usize {
-        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/nodes.md");
-        let page = std::fs::read_to_string(page).unwrap();
-        let is_asked = |line: &&str| line.starts_with("livetrail") && line.contains(word);
-        let keys = self.dir.path().join("fleet.vkey");
-        let mut typist = Typist::new();
-        typist.knows("AWS_ACCESS_KEY_ID", "trail");
-        typist.knows("AWS_SECRET_ACCESS_KEY", "a-secret");
-        let commands = page.lines().filter(is_asked).map(|line| {
-            let line = line.replace("fleet.vkey", keys.to_str().unwrap());
-            let replace = |line: String, (from, to): &(&str, &str)| line.replace(from, to);
-            let finished = typist.tries(&replaced.iter().fold(line, replace));
+        let typed = type_page(&self.dir.path().join("fleet.vkey"), word, replaced);
+        for finished in &typed {
             // By now all three are silent, and these logs are not those of servers.
             let is_verifier = finished.stdout.starts_with("NOT SOUND");
             let wanted = i32::from(is_verifier);
@@ -126,8 +117,8 @@ impl Fleet {
                 "{}",
                 finished.output()
             );
-        });
-        commands.count()
+        }
+        typed.len()
     }
 
     /// Checks what the verifier and a query say about the place.
@@ -205,6 +196,23 @@ impl Fleet {
         assert!(finished.stderr.contains(&silent), "{}", finished.stderr);
         assert_eq!(finished.stderr.lines().count(), 1, "{}", finished.stderr);
     }
+}
+
+/// Types the commands on the page about several nodes that have this word, with these keys, and
+/// these texts in place of the page's. Returns how each has ended.
+pub(crate) fn type_page(keys: &Path, word: &str, replaced: &[(&str, &str)]) -> Vec<Finished> {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/nodes.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let is_asked = |line: &&str| line.starts_with("livetrail") && line.contains(word);
+    let mut typist = Typist::new();
+    typist.knows("AWS_ACCESS_KEY_ID", "trail");
+    typist.knows("AWS_SECRET_ACCESS_KEY", "a-secret");
+    let typed = page.lines().filter(is_asked).map(|line| {
+        let line = line.replace("fleet.vkey", keys.to_str().unwrap());
+        let replace = |line: String, (from, to): &(&str, &str)| line.replace(from, to);
+        typist.tries(&replaced.iter().fold(line, replace))
+    });
+    typed.collect()
 }
 
 #[test]

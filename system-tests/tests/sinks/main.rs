@@ -7,6 +7,7 @@ mod fleet;
 mod held;
 mod kafka;
 mod keys;
+mod nodes;
 mod otlp;
 mod outage;
 mod page;
