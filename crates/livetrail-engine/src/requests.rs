@@ -35,6 +35,12 @@ impl ViewerToken {
         }
     }
 
+    /// A token by the bytes of its id, and of its share link's.
+    #[must_use]
+    pub fn of_bytes(id: [u8; 16], share: Option<[u8; 16]>, expires_unix_ms: u64) -> Self {
+        Self::new(Uuid::from_bytes(id), expires_unix_ms).share(share.map(Uuid::from_bytes))
+    }
+
     /// Sets the share link that it was exchanged for.
     #[must_use]
     pub fn share(mut self, share: Option<Uuid>) -> Self {

@@ -280,7 +280,7 @@ pub(crate) fn stream_key(engine: &Engine, named: &Named) -> Result<StreamKey, St
 }
 
 /// Our own gateway says how the address is known. In another server it is the socket's peer.
-fn client(request: &Parts) -> Option<ClientAddress> {
+pub(crate) fn client(request: &Parts) -> Option<ClientAddress> {
     let own = request.extensions.get::<ClientAddress>().copied();
     own.or_else(|| {
         let peer = request.extensions.get::<ConnectInfo<SocketAddr>>();

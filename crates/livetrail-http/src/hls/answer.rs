@@ -15,12 +15,12 @@ use super::{
     body::Pieces,
     live::{Holder, Live, Text},
     refusal::Refusal,
-    tokens::admission,
+    tokens::{admission, viewer_token},
     viewers::Viewer,
 };
 use crate::{
     error::Error,
-    handler::{Client, Context, attempt, stopping, stream_key},
+    handler::{Client, Context, attempt, client, stopping, stream_key},
     protocol::{Asked, Named, Wanted},
     session::{Link, ProxysOwn},
 };
@@ -79,7 +79,13 @@ impl Hls {
             None => {
                 let lease = hls.options.idle.max(hls.options.segment.saturating_mul(3));
                 let token = (claims.id, claims.expires_unix_ms);
-                let attempt = || client.attempt.clone().admitted(admission(&claims));
+                let attempt = || {
+                    client
+                        .attempt
+                        .clone()
+                        .token(viewer_token(&claims))
+                        .admitted(admission(&claims))
+                };
                 let viewer = hls.viewers.open(&hls.engine, token, lease, attempt).await?;
                 (hls.streams.open(&hls.engine, &key)?, Some(viewer))
             }
@@ -197,17 +203,18 @@ impl Hls {
     ) -> Result<Option<Arc<Viewer>>, Refusal> {
         let hls = &*self.0;
         let now_unix_ms = hls.engine.clock().unix_ms();
+        let peer = client(request).map(|client| client.peer);
         let refuse = |reason, detail| self.refuse(key.clone(), reason, detail, request);
         let claims = match hls.tokens.open(token, key, now_unix_ms) {
             Ok(claims) => claims,
             // It admits no further session; one that is open continues.
-            Err(TokenError::Expired { id, .. }) => match hls.viewers.find(id) {
+            Err(TokenError::Expired { id, .. }) => match hls.viewers.find(id, peer) {
                 Some(viewer) => return Ok(Some(viewer)),
                 None => return Err(refuse(Reason::TokenExpired, "")),
             },
             Err(error) => return Err(refuse(Reason::Unauthorized, error.label())),
         };
-        let present = hls.viewers.find(claims.id);
+        let present = hls.viewers.find(claims.id, peer);
         if present.is_some() || request.method == Method::HEAD {
             return Ok(present);
         }
@@ -219,6 +226,7 @@ impl Hls {
         let lease = lease.unwrap_or(hls.options.idle);
         let attempt = || {
             self.attempt(key.clone(), request)
+                .token(viewer_token(&claims))
                 .admitted(admission(&claims))
         };
         let token = (claims.id, claims.expires_unix_ms);

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use livetrail_engine::{Admission, AdmissionLimits, SessionId, StreamKey};
+use livetrail_engine::{Admission, AdmissionLimits, SessionId, StreamKey, ViewerToken};
 use livetrail_hls::token::{Claims, Keys, Kind, SealError, TokenError};
 
 /// Seals and opens tokens.
@@ -71,6 +71,11 @@ impl Tokens {
         self.keys()
             .open(Kind::Viewing, token, app, stream, now_unix_ms)
     }
+}
+
+/// What the engine knows of a token.
+pub(super) fn viewer_token(claims: &Claims) -> ViewerToken {
+    ViewerToken::of_bytes(claims.id, claims.share, claims.expires_unix_ms)
 }
 
 /// The terms on which the client of a token was admitted.

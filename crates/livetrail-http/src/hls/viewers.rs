@@ -3,6 +3,7 @@
 
 use std::{
     collections::HashMap,
+    net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicUsize},
     time::Duration,
 };
@@ -27,6 +28,15 @@ pub(crate) struct Viewer {
 }
 
 impl Viewer {
+    /// Notes that the viewer is there, with a request from this address.
+    fn touch_from(&self, peer: Option<SocketAddr>) -> Result<(), Refusal> {
+        let touched = match peer {
+            Some(peer) => self.viewing.touch_from(peer),
+            None => self.viewing.touch(),
+        };
+        touched.map_err(|ended| Refusal::Over(ended.reason))
+    }
+
     /// Notes that the viewer is there.
     pub(crate) fn touch(&self) -> Result<(), Refusal> {
         let touched = self.viewing.touch();
@@ -81,13 +91,13 @@ impl Viewers {
         self.slots().len()
     }
 
-    /// The open session of a token, which is kept alive by this call.
-    pub(crate) fn find(&self, id: TokenId) -> Option<Arc<Viewer>> {
+    /// The open session of a token, which this request from `peer` keeps alive.
+    pub(crate) fn find(&self, id: TokenId, peer: Option<SocketAddr>) -> Option<Arc<Viewer>> {
         let slots = self.slots();
         let Some(Slot::Open(viewer)) = slots.get(&id) else {
             return None;
         };
-        viewer.touch().is_ok().then(|| viewer.clone())
+        viewer.touch_from(peer).is_ok().then(|| viewer.clone())
     }
 
     /// The session of a token that expires at `expires_unix_ms`. Opens it if there is none: one

@@ -1,6 +1,7 @@
 //! The gateway over loopback, with a client that speaks plain HTTP/1.0, and one of HTTP/2.
 
 mod common;
+mod counting;
 mod hls;
 #[cfg(feature = "tls")]
 mod http2;
