@@ -158,11 +158,13 @@ impl Probe {
     }
 }
 
-/// Requests for the same playlist in several forms, in this order: whole, as a delta update,
-/// compressed, whole.
-pub(super) fn forms(url: &str) -> [Ask; 4] {
+/// Requests for the same playlist in several forms, in this order: whole, as a delta update if that
+/// is offered, compressed, whole.
+pub(super) fn forms(url: &str, base: &Media) -> [Ask; 4] {
     let whole = Ask::new(url);
-    let delta = Ask::new(with_query(url, "_HLS_skip=YES"));
+    let is_offered = base.control_us("CAN-SKIP-UNTIL").is_some();
+    let query = if is_offered { "_HLS_skip=YES" } else { "" };
+    let delta = Ask::new(with_query(url, query));
     let gzip = Ask {
         url: url.to_owned(),
         gzip: true,

@@ -341,7 +341,7 @@ impl Judge<'_> {
                 continue;
             };
             let mut answers = Vec::new();
-            for ask in asks::forms(&url) {
+            for ask in asks::forms(&url, &base) {
                 answers.extend(self.ask(&[ask]));
             }
             let mut faults = Vec::new();

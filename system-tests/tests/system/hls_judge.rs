@@ -92,7 +92,9 @@ fn answer(stream: &TcpStream, dir: &Path) -> Option<()> {
     let mut lines = BufReader::new(stream).lines().map_while(Result::ok);
     let request = lines.next()?;
     lines.find(String::is_empty)?;
-    let name = request.split(' ').nth(1)?.rsplit('/').next()?.to_owned();
+    let target = request.split(' ').nth(1)?;
+    let path = target.split('?').next()?;
+    let name = path.rsplit('/').next()?.to_owned();
     let kind = match name.rsplit('.').next()? {
         "m3u8" => "application/vnd.apple.mpegurl",
         "ts" => "video/mp2t",
