@@ -258,6 +258,22 @@ async fn many_viewers_are_one_session_at_the_origin_and_the_last_one_closes_it()
 }
 
 #[tokio::test]
+async fn viewers_who_come_at_once_open_one_pull() {
+    let (origin, edge) = (Site::new("origin").await, Site::new("edge").await);
+    edge.pulls_from(&[("origin", &origin.address)], PullOptions::default());
+    let _encoder = origin.publish().await;
+    let viewers = [(); 20].map(|()| {
+        let engine = edge.engine.clone();
+        tokio::spawn(async move { engine.play(Attempt::new(key("live"), "test")).await })
+    });
+    for viewer in viewers {
+        frames(&mut viewer.await.unwrap().unwrap(), 5).await;
+    }
+    assert_eq!(edge.pulls.counts().opened, 1);
+    assert_eq!(origin.journal.labels(Role::Play), ["play_started"]);
+}
+
+#[tokio::test]
 async fn who_comes_back_within_the_grace_period_finds_the_same_pull() {
     let (origin, edge) = (Site::new("origin").await, Site::new("edge").await);
     let node = Node::new("origin", &origin.address).unwrap();
