@@ -205,6 +205,11 @@ fn run(
 fn track(body: &[u8]) -> Result<Track, String> {
     let inner = boxes(body)?;
     let header = one(&inner, b"tkhd")?;
+    // Browsers refuse a track whose header has another size.
+    let size = if header.first() == Some(&1) { 96 } else { 84 };
+    if header.len() != size {
+        return Err(format!("tkhd has {} bytes, not {size}", header.len()));
+    }
     let id = u32_at(header, if header.first() == Some(&1) { 20 } else { 12 })?;
     let media = boxes(one(&inner, b"mdia")?)?;
     let header = one(&media, b"mdhd")?;

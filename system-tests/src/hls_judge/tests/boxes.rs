@@ -36,7 +36,7 @@ pub(super) fn init(is_video: bool) -> Vec<u8> {
     let hdlr = mp4_box(b"hdlr", &[&[0; 8], handler, &[0; 12]]);
     let mdhd = mp4_box(b"mdhd", &[&numbers(&[0, 0, 0, timescale, 0, 0])]);
     let mdia = mp4_box(b"mdia", &[&mdhd, &hdlr, &minf]);
-    let tkhd = mp4_box(b"tkhd", &[&numbers(&[0, 0, 0, 1, 0])]);
+    let tkhd = mp4_box(b"tkhd", &[&numbers(&[0, 0, 0, 1]), &[0; 68]]);
     let trak = mp4_box(b"trak", &[&tkhd, &mdia]);
     let trex = mp4_box(b"trex", &[&numbers(&[0, 1, 1, 0, 0, 0])]);
     let moov = mp4_box(b"moov", &[&trak, &mp4_box(b"mvex", &[&trex])]);

@@ -86,6 +86,26 @@ fn each_rule_has_a_fault_that_is_caught() {
 }
 
 #[test]
+fn the_header_of_a_track_has_its_size() {
+    let mut init = boxes::init(true);
+    assert!(super::mp4::init(&init).is_ok());
+    // Two bytes less in tkhd, and in the boxes around it.
+    let at = |kind: &[u8; 4]| {
+        let found = init.windows(4).position(|four| four == kind);
+        found.expect("a box")
+    };
+    let (tkhd, around) = (at(b"tkhd"), [at(b"moov"), at(b"trak"), at(b"tkhd")]);
+    init.drain(tkhd + 40..tkhd + 42);
+    for at in around {
+        let size: [u8; 4] = init[at - 4..at].try_into().expect("four bytes");
+        let size = (u32::from_be_bytes(size) - 2).to_be_bytes();
+        init[at - 4..at].copy_from_slice(&size);
+    }
+    let refused = super::mp4::init(&init);
+    assert_eq!(refused, Err("tkhd has 82 bytes, not 84".to_owned()));
+}
+
+#[test]
 fn names_of_rules_are_unique() {
     let names: BTreeSet<_> = Rule::ALL.iter().map(|rule| rule.name()).collect();
     assert_eq!(names.len(), Rule::ALL.len());
