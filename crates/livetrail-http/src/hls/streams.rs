@@ -156,6 +156,8 @@ fn first_numbers(now_unix_ms: u64, before: Option<&Live>) -> (u64, u64) {
     let (sequence, discontinuity) = before.map_or((0, 0), Live::next_numbers);
     (
         sequence.max(since_ms / SHORTEST_SEGMENT_MS),
-        discontinuity.max(since_ms / 1_000),
+        // A small number, one more each hour: hls.js walks through an array of this length, and
+        // hangs for seconds if it has hundreds of millions of entries.
+        discontinuity.max(since_ms / 3_600_000),
     )
 }
