@@ -258,6 +258,7 @@ async fn the_document_describes_every_path_and_metrics_have_what_was_counted() {
             "/api/v1/pushes",
             "/api/v1/sessions",
             "/api/v1/sessions/{id}",
+            "/api/v1/sessions/{id}/expiry",
             "/api/v1/sessions/{id}/opening",
             "/api/v1/streams",
             "/api/v1/trail/entries",
