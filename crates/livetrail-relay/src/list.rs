@@ -24,7 +24,7 @@ pub struct PullInfo {
     pub link: LinkInfo,
     /// The origin that it has, or that it has asked last. `None` before the first.
     pub origin: Option<Arc<str>>,
-    /// The publication here that has the origin's frames. `None` if there is none.
+    /// The publication here that has the origin's frames, if it is open.
     pub session: Option<SessionId>,
     /// The session at the origin, if that one has named it.
     pub upstream: Option<SessionId>,

@@ -163,7 +163,7 @@ impl Keys {
     /// These keys. The first one seals.
     ///
     /// # Errors
-    /// [`KeysError`]: there is none, there are more than eight, or one is there twice.
+    /// [`KeysError`]: no key, more than eight, or the same one twice.
     pub fn new(keys: Vec<Key>) -> Result<Self, KeysError> {
         if keys.is_empty() {
             return Err(KeysError::None);

@@ -100,7 +100,7 @@ impl Viewers {
         viewer.touch_from(peer).is_ok().then(|| viewer.clone())
     }
 
-    /// The session of a token that expires at `expires_unix_ms`. Opens it if there is none: one
+    /// The session of a token that expires at `expires_unix_ms`. Opens it if it is not open: one
     /// request does, with an attempt of its client, and those that come meanwhile wait.
     ///
     /// Cancel safe: if the request that opens a session is dropped, the next one does.

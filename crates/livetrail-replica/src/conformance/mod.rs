@@ -41,7 +41,7 @@ use crate::replicator::{ReplicaWatch, Replicator};
 use crate::sink::{Delivery, ReplicaSink};
 
 /// The maximum time that anything in a case may take.
-pub const PATIENCE: Duration = Duration::from_secs(150);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How often a case checks its condition while it waits.
 const POLL: Duration = Duration::from_millis(2);

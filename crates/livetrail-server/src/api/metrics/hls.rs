@@ -1,4 +1,4 @@
-//! Metrics of HLS. There are none while it is off.
+//! Metrics of HLS, which are absent while it is off.
 
 use super::{Kind, Now, Writer};
 
