@@ -62,7 +62,8 @@ impl Viewer {
 enum Slot {
     /// A request opens its session. Others wait for the outcome: the refusal, or nothing.
     Opening(watch::Receiver<Option<Denied>>),
-    Open(Arc<Viewer>),
+    /// With the time when the token expires.
+    Open(Arc<Viewer>, u64),
     /// Its session was ended for good. Forgotten when the token expires, at this time.
     Over(Reason, u64),
 }
@@ -94,7 +95,7 @@ impl Viewers {
     /// The open session of a token, which this request from `peer` keeps alive.
     pub(crate) fn find(&self, id: TokenId, peer: Option<SocketAddr>) -> Option<Arc<Viewer>> {
         let slots = self.slots();
-        let Some(Slot::Open(viewer)) = slots.get(&id) else {
+        let Some(Slot::Open(viewer, _)) = slots.get(&id) else {
             return None;
         };
         viewer.touch_from(peer).is_ok().then(|| viewer.clone())
@@ -126,6 +127,7 @@ impl Viewers {
                     let opening = Opening {
                         viewers: self,
                         id,
+                        expires_unix_ms,
                         is_done: false,
                     };
                     return match engine.watch(attempt(), lease).await {
@@ -145,7 +147,7 @@ impl Viewers {
         match slots.get(&id) {
             Some(Slot::Opening(outcome)) => return Ok(Err(Step::Wait(outcome.clone()))),
             Some(Slot::Over(reason, _)) => return Err(Refusal::Over(reason.clone())),
-            Some(Slot::Open(viewer)) => match viewer.viewing.touch() {
+            Some(Slot::Open(viewer, _)) => match viewer.viewing.touch() {
                 Ok(()) => return Ok(Ok(viewer.clone())),
                 Err(ended) if is_final(&ended.reason) => {
                     slots.insert(id, Slot::Over(ended.reason.clone(), expires));
@@ -167,10 +169,10 @@ impl Viewers {
         let mut slots = self.slots();
         slots.retain(|_, slot| match slot {
             Slot::Opening(_) => true,
-            // A token of a session that was ended for good is kept until its next request.
-            Slot::Open(viewer) => {
+            // The token of a session that was ended for good is refused until it expires.
+            Slot::Open(viewer, expires) => {
                 let reason = viewer.viewing.end_reason();
-                reason.is_none_or(|reason| is_final(&reason))
+                reason.is_none_or(|reason| is_final(&reason) && *expires > now_unix_ms)
             }
             Slot::Over(_, expires) => *expires > now_unix_ms,
         });
@@ -194,6 +196,7 @@ fn is_final(reason: &Reason) -> bool {
 struct Opening<'a> {
     viewers: &'a Viewers,
     id: TokenId,
+    expires_unix_ms: u64,
     is_done: bool,
 }
 
@@ -204,7 +207,7 @@ impl Opening<'_> {
             held: Arc::default(),
         });
         tracing::debug!(session = %viewer.session(), "a viewer of HLS has begun");
-        let slot = Slot::Open(viewer.clone());
+        let slot = Slot::Open(viewer.clone(), self.expires_unix_ms);
         self.viewers.slots().insert(self.id, slot);
         self.is_done = true;
         viewer
@@ -277,6 +280,19 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_kicked_viewer_that_never_asks_again_is_forgotten_when_its_token_expires() {
+        let (engine, _publication) = publish().await;
+        let viewers = Viewers::new(10);
+        let opened = viewers.open(&engine, ([1; 16], 1_000), LEASE, attempt);
+        let session = opened.await.unwrap().session();
+        engine.kick(session).unwrap();
+        viewers.sweep(999);
+        assert_eq!(viewers.len(), 1);
+        viewers.sweep(1_000);
+        assert_eq!(viewers.len(), 0);
+    }
+
+    #[tokio::test]
     async fn when_the_request_that_opens_a_session_is_dropped_the_next_opens_it() {
         let (engine, _publication) = publish().await;
         let viewers = Viewers::new(10);
@@ -285,6 +301,7 @@ mod tests {
         let opening = Opening {
             viewers: &viewers,
             id: [1; 16],
+            expires_unix_ms: 0,
             is_done: false,
         };
         let mut waits = Box::pin(viewers.open(&engine, ([1; 16], 0), LEASE, attempt));
