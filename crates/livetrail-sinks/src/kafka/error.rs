@@ -3,6 +3,8 @@
 use livetrail_replica::ReplicaError;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
+const ANOTHER_WRITES: &str = "another process writes this partition now";
+
 /// Converts an error of an operation. The result never repeats a setting, which may be the
 /// password.
 pub(super) fn of(error: KafkaError, doing: &str) -> ReplicaError {
@@ -82,10 +84,18 @@ pub(super) fn of_code(code: Code, doing: &str) -> ReplicaError {
             source: Some(code.into()),
         },
         code if is_fencing(code) => ReplicaError::unavailable(
-            what("another process writes this partition now, and we were fenced off"),
+            what(&format!("{ANOTHER_WRITES}, and we were fenced off")),
             code,
         ),
         _ => ReplicaError::unavailable(doing, code),
+    }
+}
+
+/// Another writer is at work, and this sink leaves the partition to it.
+pub(super) fn another_writes() -> ReplicaError {
+    ReplicaError::Unavailable {
+        what: ANOTHER_WRITES.to_owned(),
+        source: None,
     }
 }
 

@@ -26,6 +26,9 @@ pub(super) const BEFORE_END: [Offset; 5] = [
     Offset::Beginning,
 ];
 
+/// How long a new client waits until it knows the partition's leader.
+const LEADER: Duration = Duration::from_millis(200);
+
 /// The maximum number of old events that are discarded before a read.
 const MAX_STALE: usize = 100;
 
@@ -111,6 +114,9 @@ impl Reading {
             client(Isolation::Committed)?,
             client(Isolation::Everything)?,
         );
+        // A client that begins to read and does not know the partition's leader asks again only
+        // after 500 ms. What is wrong, the read reports.
+        let _ = consumer.fetch_metadata(Some(partition.target.topic()), LEADER);
         Ok(Self {
             partition: partition.clone(),
             events,

@@ -12,8 +12,8 @@ use super::target::KafkaTarget;
 use super::topic;
 use super::{error, openings};
 
-/// The longest pause before a new takeover of the partition, after the first failure. It doubles
-/// with each further failure.
+/// Half the longest pause before a new takeover of the partition, after the first failure. It
+/// doubles with each further failure.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
 /// The maximum number of doublings of the pause.
@@ -27,7 +27,7 @@ pub(super) struct Writer {
     /// Reads the openings' partition.
     openings: Option<Reading>,
     session: Option<Session>,
-    /// Consecutive failed commits.
+    /// Commits that failed, less those that succeeded since. At most `MAX_DOUBLINGS`.
     failures: u32,
 }
 
@@ -74,10 +74,13 @@ impl Writer {
         let next = match &self.session {
             Some(session) if session.is_for(origin) => session.next(),
             _ => {
-                // Another writer may be at work. Before this sink fences it off, it waits and reads
-                // again.
-                self.pause();
-                self.reading(origin, Reading::tail)?.next
+                let is_alone = self.is_alone(origin)?;
+                let found = self.reading(origin, Reading::tail)?.next;
+                if !is_alone {
+                    let expected = range.first();
+                    return Err(ReplicaError::CursorMoved { expected, found });
+                }
+                found
             }
         };
         let rest = self.reading(origin, |reading| rest(reading, range, next))?;
@@ -118,12 +121,16 @@ impl Writer {
 
     fn try_to_erase(&mut self, erasure: &Erasure) -> Result<(), ReplicaError> {
         let origin = &erasure.origin;
-        if !self
-            .session
-            .as_ref()
-            .is_some_and(|session| session.is_for(origin))
-        {
-            self.pause();
+        let is_writing = |session: &Session| session.is_for(origin);
+        if !self.session.as_ref().is_some_and(is_writing) {
+            let is_alone = self.is_alone(origin)?;
+            let applied = self.openings(origin, openings::cursor)?.flatten();
+            if applied.is_some_and(|applied| applied.next >= erasure.span.end) {
+                return Ok(());
+            }
+            if !is_alone {
+                return Err(error::another_writes());
+            }
         }
         self.write(origin, |session| {
             let (expected, found) = (erasure.span.start, session.erased());
@@ -181,11 +188,11 @@ impl Writer {
         match answer {
             Ok(session) => {
                 self.session = Some(session);
-                self.failures = 0;
+                self.failures = self.failures.saturating_sub(1);
                 Ok(())
             }
             Err(error) => {
-                self.failures = self.failures.saturating_add(1);
+                self.failures = self.failures.saturating_add(1).min(MAX_DOUBLINGS);
                 self.reading = None;
                 self.openings = None;
                 Err(error)
@@ -242,14 +249,27 @@ impl Writer {
         Ok(answer)
     }
 
-    /// Waits for a random time. Two writers by mistake fence each other off, and the random pause
-    /// gives one of them enough time.
-    fn pause(&self) {
-        if self.failures > 0 {
-            let most = FIRST_PAUSE.saturating_mul(1 << self.failures.min(MAX_DOUBLINGS));
-            let random = getrandom::u32().unwrap_or(u32::MAX);
-            thread::sleep(most.mul_f64(f64::from(random) / f64::from(u32::MAX)));
+    /// Whether no other writer is at work in the partition, so that this sink may take it over.
+    ///
+    /// Two writers by mistake fence each other off. After a failure this sink therefore watches the
+    /// partition for a random time, and leaves it to the other one as long as it grows. Otherwise
+    /// the two would take turns, a takeover per batch.
+    fn is_alone(&mut self, origin: &str) -> Result<bool, ReplicaError> {
+        if self.failures == 0 {
+            return Ok(true);
         }
+        let before = self.ends(origin)?;
+        let most = FIRST_PAUSE.saturating_mul(1 << self.failures);
+        let random = getrandom::u32().unwrap_or(u32::MAX);
+        thread::sleep(most.mul_f64(0.5 + 0.5 * f64::from(random) / f64::from(u32::MAX)));
+        Ok(self.ends(origin)? == before)
+    }
+
+    /// How far the entries and the erasures have come in the partition.
+    fn ends(&mut self, origin: &str) -> Result<(u64, Option<u64>), ReplicaError> {
+        let next = self.reading(origin, Reading::tail)?.next;
+        let erased = self.openings(origin, openings::cursor)?.flatten();
+        Ok((next, erased.map(|erased| erased.next)))
     }
 
     fn partition(&mut self, origin: &str) -> Result<Partition, ReplicaError> {

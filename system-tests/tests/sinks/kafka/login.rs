@@ -72,7 +72,7 @@ impl Place for Login {
             .set("sasl.username", USER)
             .set("sasl.password", PASSWORD);
         let origin = origin.to_owned();
-        let read = move || held(&client, i32::from(PARTITIONS), &origin);
+        let read = move || held(&client, PARTITIONS, &origin);
         tokio::task::spawn_blocking(read).await.unwrap()
     }
 }

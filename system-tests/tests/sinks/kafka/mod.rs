@@ -9,7 +9,7 @@ mod outage;
 mod own;
 mod page;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -85,7 +85,7 @@ impl Place for Topic {
     async fn held(&self, origin: &str) -> Vec<(u64, Vec<u8>)> {
         let client = reader(&self.broker.clients_address().to_string());
         let origin = origin.to_owned();
-        tokio::task::spawn_blocking(move || held(&client, i32::from(PARTITIONS), &origin))
+        tokio::task::spawn_blocking(move || held(&client, PARTITIONS, &origin))
             .await
             .unwrap()
     }
@@ -139,12 +139,10 @@ impl Erasing for Topic {
         let client = reader(&self.broker.clients_address().to_string());
         let read = move || {
             let mut newest = BTreeMap::new();
-            for partition in 0..i32::from(PARTITIONS) {
-                each_message(&client, NAMES, partition, &mut |message| {
-                    let key = std::str::from_utf8(message.key().unwrap()).unwrap();
-                    newest.insert(key.to_owned(), message.payload().map(<[u8]>::to_vec));
-                });
-            }
+            each_message(&client, NAMES, PARTITIONS, &mut |message| {
+                let key = std::str::from_utf8(message.key().unwrap()).unwrap();
+                newest.insert(key.to_owned(), message.payload().map(<[u8]>::to_vec));
+            });
             newest
         };
         let newest = tokio::task::spawn_blocking(read).await.unwrap();
@@ -179,16 +177,14 @@ impl Topic {
         let client = reader(&self.broker.clients_address().to_string());
         let read = move || {
             let mut all = Vec::new();
-            for partition in 0..i32::from(PARTITIONS) {
-                each_message(&client, TOPIC, partition, &mut |message| {
-                    all.extend_from_slice(message.key().unwrap_or_default());
-                    all.extend_from_slice(message.payload().unwrap_or_default());
-                    for header in message.headers().iter().flat_map(|all| all.iter()) {
-                        all.extend_from_slice(header.key.as_bytes());
-                        all.extend_from_slice(header.value.unwrap_or_default());
-                    }
-                });
-            }
+            each_message(&client, TOPIC, PARTITIONS, &mut |message| {
+                all.extend_from_slice(message.key().unwrap_or_default());
+                all.extend_from_slice(message.payload().unwrap_or_default());
+                for header in message.headers().iter().flat_map(|all| all.iter()) {
+                    all.extend_from_slice(header.key.as_bytes());
+                    all.extend_from_slice(header.value.unwrap_or_default());
+                }
+            });
             all
         };
         tokio::task::spawn_blocking(read).await.unwrap()
@@ -199,11 +195,13 @@ impl Topic {
         let client = reader(&self.broker.clients_address().to_string());
         let origin = origin.to_owned();
         let found = tokio::task::spawn_blocking(move || {
-            (0..i32::from(PARTITIONS)).find(|partition| {
-                let mut any = false;
-                each_in(&client, *partition, &origin, &mut |_, _| any = true);
-                any
-            })
+            let mut found = None;
+            each_message(&client, TOPIC, PARTITIONS, &mut |message| {
+                if message.key() == Some(origin.as_bytes()) {
+                    found = Some(message.partition());
+                }
+            });
+            found
         });
         found.await.unwrap().expect("it is in one")
     }
@@ -243,7 +241,7 @@ fn reader(brokers: &str) -> ClientConfig {
 }
 
 /// What any consumer sees of a log: the committed messages of all partitions, from the beginning.
-fn held(client: &ClientConfig, partitions: i32, origin: &str) -> Vec<(u64, Vec<u8>)> {
+fn held(client: &ClientConfig, partitions: u16, origin: &str) -> Vec<(u64, Vec<u8>)> {
     let mut held = Vec::new();
     each(client, partitions, origin, &mut |index, entry| {
         held.push((index, entry.to_vec()));
@@ -252,15 +250,8 @@ fn held(client: &ClientConfig, partitions: i32, origin: &str) -> Vec<(u64, Vec<u
 }
 
 /// The same, one after the other.
-fn each(client: &ClientConfig, partitions: i32, origin: &str, found: &mut dyn FnMut(u64, &[u8])) {
-    for partition in 0..partitions {
-        each_in(client, partition, origin, found);
-    }
-}
-
-/// The same in one partition.
-fn each_in(client: &ClientConfig, partition: i32, origin: &str, found: &mut dyn FnMut(u64, &[u8])) {
-    each_message(client, TOPIC, partition, &mut |message| {
+fn each(client: &ClientConfig, partitions: u16, origin: &str, found: &mut dyn FnMut(u64, &[u8])) {
+    each_message(client, TOPIC, partitions, &mut |message| {
         if message.key() == Some(origin.as_bytes()) {
             let headers = message.headers().unwrap();
             let index = headers.iter().find(|header| header.key == "index").unwrap();
@@ -270,25 +261,33 @@ fn each_in(client: &ClientConfig, partition: i32, origin: &str, found: &mut dyn 
     });
 }
 
-/// All committed messages of a partition.
+/// All committed messages of the topic's first partitions, in order within each.
 fn each_message(
     client: &ClientConfig,
     topic: &str,
-    partition: i32,
+    partitions: u16,
     found: &mut dyn FnMut(&BorrowedMessage<'_>),
 ) {
+    let patience = Duration::from_secs(20);
     let consumer: BaseConsumer = client.create().unwrap();
+    // A client that does not know a partition's leader yet asks again only after 500 ms.
+    consumer.fetch_metadata(Some(topic), patience).unwrap();
+    let mut unread: BTreeSet<i32> = (0..i32::from(partitions)).collect();
     let mut assigned = TopicPartitionList::new();
-    assigned
-        .add_partition_offset(topic, partition, Offset::Beginning)
-        .unwrap();
+    for partition in &unread {
+        assigned
+            .add_partition_offset(topic, *partition, Offset::Beginning)
+            .unwrap();
+    }
     consumer.assign(&assigned).unwrap();
-    loop {
-        match consumer.poll(Duration::from_secs(20)) {
+    while !unread.is_empty() {
+        match consumer.poll(patience) {
             Some(Ok(message)) => found(&message),
-            Some(Err(KafkaError::PartitionEOF(_))) => break,
-            Some(Err(error)) => panic!("partition {partition}: {error}"),
-            None => panic!("partition {partition}: no answer"),
+            Some(Err(KafkaError::PartitionEOF(partition))) => {
+                unread.remove(&partition);
+            }
+            Some(Err(error)) => panic!("topic {topic}: {error}"),
+            None => panic!("topic {topic}: no answer for partitions {unread:?}"),
         }
     }
 }

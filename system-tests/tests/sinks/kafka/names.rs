@@ -20,12 +20,10 @@ impl Topic {
         let client = reader(&self.broker.clients_address().to_string());
         block_in_place(|| {
             let mut all = Vec::new();
-            for partition in 0..i32::from(PARTITIONS) {
-                each_message(&client, NAMES, partition, &mut |message| {
-                    let key = String::from_utf8(message.key().unwrap().to_vec()).unwrap();
-                    all.push((key, message.payload().map(<[u8]>::to_vec)));
-                });
-            }
+            each_message(&client, NAMES, PARTITIONS, &mut |message| {
+                let key = String::from_utf8(message.key().unwrap().to_vec()).unwrap();
+                all.push((key, message.payload().map(<[u8]>::to_vec)));
+            });
             all
         })
     }

@@ -43,7 +43,7 @@ impl outage::Place for Broker {
 
     fn read(&self, found: &mut dyn FnMut(u64, &[u8])) {
         let client = reader(&self.0.clients_address().to_string());
-        each(&client, i32::from(PARTITIONS), ORIGIN, found);
+        each(&client, PARTITIONS, ORIGIN, found);
     }
 
     fn verify(&self, log: &Log, entries: u64) {
