@@ -16,13 +16,30 @@ use tokio::time::{Sleep, sleep};
 
 use crate::transport::Transport;
 
+/// The maximum number of viewers that get each frame [at once](Pace::AtOnce). Each costs a write
+/// per frame. Those beyond it are batched as the others are.
+const MAX_AT_ONCE: usize = 64;
+
 /// The sender for the viewers of one gateway: threads that start with the first viewer.
 pub struct Viewers<F: Format> {
     gateway: &'static str,
     config: EgressConfig,
     /// `None` if the system provided no threads.
     egress: OnceLock<Option<Egress<F>>>,
+    /// One thread, which starts with the first viewer that is to have each frame at once.
+    at_once: OnceLock<Option<Egress<F>>>,
     io_uring: Arc<OnceLock<IoUringUse>>,
+}
+
+/// How soon a viewer gets a frame.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Pace {
+    /// Together with those after it: [`EgressConfig::send_interval`].
+    #[default]
+    Batched,
+    /// As soon as it comes, for a few viewers that pass it on to others: a wait here would delay
+    /// all of those. At most 64 of a gateway's viewers; further ones are batched.
+    AtOnce,
 }
 
 /// A viewer whose socket the egress writes, as its connection sees it.
@@ -69,6 +86,7 @@ impl<F: Format> Viewers<F> {
             gateway,
             config,
             egress: OnceLock::new(),
+            at_once: OnceLock::new(),
             io_uring,
         }
     }
@@ -88,8 +106,12 @@ impl<F: Format> Viewers<F> {
     /// The number of viewers that are connected now.
     #[must_use]
     pub fn count(&self) -> usize {
-        let egress = self.egress.get().and_then(Option::as_ref);
-        egress.map_or(0, Egress::viewers)
+        let both = [&self.egress, &self.at_once];
+        let count = |egress: &OnceLock<Option<Egress<F>>>| {
+            let egress = egress.get().and_then(Option::as_ref);
+            egress.map_or(0, Egress::viewers)
+        };
+        both.into_iter().map(count).sum()
     }
 
     /// Moves a viewer's socket to the threads, which write `first` before any frame. A viewer that
@@ -110,9 +132,11 @@ impl<F: Format> Viewers<F> {
         first: Bytes,
         variant: F::Variant,
         write_stall_timeout: Duration,
+        pace: Pace,
     ) -> Result<ConnectedViewer<F>, Reason> {
         let signal = playback.end_signal();
-        let Some(egress) = self.egress() else {
+        let at_once = (pace == Pace::AtOnce).then(|| self.at_once()).flatten();
+        let Some(egress) = at_once.or_else(|| self.egress()) else {
             playback.end(Reason::InternalError);
             return Err(signal.reason().unwrap_or(Reason::InternalError));
         };
@@ -132,19 +156,30 @@ impl<F: Format> Viewers<F> {
     }
 
     fn egress(&self) -> Option<&Egress<F>> {
-        let start = || match Egress::start(self.gateway, self.config) {
-            Ok(egress) => {
-                let _ = self.io_uring.set(egress.io_uring_use());
-                Some(egress)
-            }
-            Err(error) => {
-                let gateway = self.gateway;
-                tracing::error!(gateway, %error, "cannot start the threads that send to viewers; cutting the viewers");
-                None
-            }
+        let start = || {
+            let egress = started(self.gateway, self.config)?;
+            let _ = self.io_uring.set(egress.io_uring_use());
+            Some(egress)
         };
         self.egress.get_or_init(start).as_ref()
     }
+
+    /// The thread that batches nothing. `None` if it has its viewers.
+    fn at_once(&self) -> Option<&Egress<F>> {
+        let mut config = self.config;
+        (config.threads, config.send_interval) = (1, Duration::ZERO);
+        let start = || started(&format!("{}-now", self.gateway), config);
+        let egress = self.at_once.get_or_init(start).as_ref()?;
+        (egress.viewers() < MAX_AT_ONCE).then_some(egress)
+    }
+}
+
+fn started<F: Format>(name: &str, config: EgressConfig) -> Option<Egress<F>> {
+    Egress::start(name, config)
+        .inspect_err(|error| {
+            tracing::error!(name, %error, "cannot start threads that send to viewers");
+        })
+        .ok()
 }
 
 impl<F: Format> std::fmt::Debug for Viewers<F> {

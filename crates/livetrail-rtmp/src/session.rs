@@ -18,8 +18,8 @@ use livetrail_engine::{
     SessionId, StreamKey, log,
 };
 use livetrail_gateway::{
-    Closed, ConnectedViewer, Incoming, LeftViewer, Opened, Slot, Transport, ViewerEnd, Viewers,
-    clock, poll_gone, say_goodbye,
+    Closed, ConnectedViewer, Incoming, LeftViewer, Opened, Pace, Slot, Transport, ViewerEnd,
+    Viewers, clock, poll_gone, say_goodbye,
 };
 use tokio::{
     io::Interest,
@@ -103,6 +103,7 @@ pub(crate) async fn serve(incoming: Incoming, host: Host, seed: u64) -> Closed {
         certificate,
         host,
         stop: Box::pin(stop.wait()),
+        pace: Pace::default(),
         next: None,
     };
     connection.set_timer(accepted.checked_add(handshake_timeout));
@@ -150,6 +151,8 @@ struct Connection {
     stop: Stop,
     /// Of a player that is another server: the next publication.
     next: Option<Publications>,
+    /// How soon a player gets a frame.
+    pace: Pace,
 }
 
 /// Messages of the session that could not be decoded.
@@ -469,9 +472,10 @@ impl Connection {
         let admitted = self.while_connected(engine.play(attempt)).await?;
         let playback = admitted.map_err(|denied| self.refuse(&denied))?;
         self.begin(playback.session(), playback.key().clone());
-        self.next = match is_node {
-            true => Publications::of(&self.host.engine, &playback),
-            false => None,
+        (self.pace, self.next) = match is_node {
+            // It passes the frames on.
+            true => (Pace::AtOnce, Publications::of(&self.host.engine, &playback)),
+            false => (Pace::Batched, None),
         };
         let engine = &self.host.engine;
         match self.next.as_ref().and_then(|next| next.source(engine, 0)) {
@@ -510,11 +514,9 @@ impl Connection {
         // Pending output goes along: from here on the egress is the only writer.
         let first = std::mem::take(&mut self.outbox).into_bytes();
         let accepts = self.protocol.accepts();
-        let Host {
-            viewers, config, ..
-        } = &self.host;
-        let stall = config.write_stall_timeout;
-        let viewer = viewers.connect(playback, &mut self.stream, first, accepts, stall);
+        let (viewers, stream) = (&self.host.viewers, &mut self.stream);
+        let (stall, pace) = (self.host.config.write_stall_timeout, self.pace);
+        let viewer = viewers.connect(playback, stream, first, accepts, stall, pace);
         self.media = Media::Play(Box::new(viewer.await.map_err(End::Server)?));
         Ok(())
     }

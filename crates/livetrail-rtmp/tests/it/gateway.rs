@@ -8,7 +8,9 @@
 use std::time::Duration;
 
 use crate::common::*;
-use livetrail_engine::{AppSpec, CodecId, FrameFlags, MediaFrame, Reason, StaticKey, StaticKeys};
+use livetrail_engine::{
+    AppSpec, CodecId, FrameFlags, Hops, MediaFrame, Reason, StaticKey, StaticKeys,
+};
 use livetrail_rtmp::{RtmpClient, RtmpConfig};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -72,6 +74,35 @@ async fn what_is_published_is_played_frame_by_frame_to_the_end() {
             "play_ended stream_ended"
         ]
     );
+}
+
+/// Viewers get frames in batches. Those of a server that passes the frames on would wait for each
+/// batch a second time.
+#[tokio::test]
+async fn a_frame_for_another_server_waits_for_no_other() {
+    let config = configured(|config| config.egress.send_interval = Duration::from_secs(1));
+    let gateway = Gateway::start(config, |builder| builder).await;
+    let url = gateway.url("live/cam");
+    let mut publisher = RtmpClient::new().publish(&url).await.unwrap();
+    let frames = clip(100);
+    let (first, rest) = frames.split_at(4);
+    for frame in first {
+        publisher.push(frame).await.unwrap();
+    }
+    gateway.seen.wait_for("publish_started").await;
+    let edge = RtmpClient::new().hops(Hops::default().then(&"edge".into()));
+    let mut player = edge.play(&url).await.unwrap();
+    let mut played = player.next().await.unwrap();
+    // Each frame is sent after the one before it has come: in batches this would take 96 s.
+    let all = timeout(Duration::from_secs(30), async {
+        for frame in rest {
+            publisher.push(frame).await.unwrap();
+            while played.as_ref() != Some(frame) {
+                played = player.next().await.unwrap();
+            }
+        }
+    });
+    all.await.expect("frames wait for others");
 }
 
 #[tokio::test]
