@@ -38,6 +38,12 @@ pub enum Found {
 /// then on each request gets the same bytes. [`renderings`](Self::renderings) counts. It does not
 /// depend on the number of requests.
 ///
+/// **Rendition reports** name the last part of each other rendition at the time of the rendering. A
+/// request that was held until a part came gets the newest. A playlist that is asked for again
+/// before its own next part may be one part behind. It is not rendered again for that: only players
+/// that block on reloads use the reports, and a player that asks for a part that is already there
+/// is answered at once.
+///
 /// **Memory.** For each rendition, the segments of two windows ([`Options::window`]) and four
 /// segments more, up to [`Options::max_bytes`]. Segments share their bytes with their parts.
 #[derive(Debug)]

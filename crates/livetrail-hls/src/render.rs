@@ -47,14 +47,21 @@ impl Media<'_> {
         }
         let target = Duration::from_secs(u64::from(self.targets.target_duration_s));
         let mut before: Option<&Kept> = None;
+        // From the start of a segment to the end of the playlist.
         let mut left = self.window.duration();
+        let open = self.window.open().iter().map(|part| part.duration);
+        left = open.fold(left, Duration::saturating_add);
+        let last = self.window.last().map(|kept| kept.segment.sequence);
         for (at, kept) in self.window.listed().enumerate() {
-            left = left.saturating_sub(kept.segment.duration);
             if at >= skipped {
-                // Parts are listed for three target durations from the end (section 6.2.2).
-                let has_parts = self.low_latency && left <= target.saturating_mul(3);
+                // No part is further from the end than three target durations (section 6.2.2). The
+                // last segment has its parts, however long it is.
+                let is_near = left < target.saturating_mul(3);
+                let is_last = last == Some(kept.segment.sequence);
+                let has_parts = self.low_latency && (is_near || is_last);
                 self.segment(&mut out, kept, before, has_parts);
             }
+            left = left.saturating_sub(kept.segment.duration);
             before = Some(kept);
         }
         self.tail(&mut out, before);

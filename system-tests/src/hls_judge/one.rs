@@ -73,13 +73,22 @@ fn parts(media: &Media, faults: &mut Vec<Fault>) {
     let mut after_us = media.open.parts_us();
     for segment in media.segments.iter().rev() {
         let sum_us = segment.parts_us();
-        if segment.parts.is_empty() && after_us < media.target_s * 3_000_000 {
+        let (start_us, bound_us) = (after_us + segment.duration_us, media.target_s * 3_000_000);
+        let is_last = segment.number + 1 == media.open.number;
+        if segment.parts.is_empty() && start_us + ROUNDING_US < bound_us {
             let fact = format!(
-                "segment {} has no parts, {after_us} us before the end",
+                "segment {} has no parts, it starts {start_us} us before the end",
                 segment.number
             );
             faults.push((Rule::PartUnlistedEarly, fact));
-        } else if !segment.parts.is_empty() && sum_us.abs_diff(segment.duration_us) > ROUNDING_US {
+        } else if !segment.parts.is_empty() && !is_last && start_us > bound_us + ROUNDING_US {
+            let fact = format!(
+                "segment {} has parts, it starts {start_us} us before the end",
+                segment.number
+            );
+            faults.push((Rule::PartListedLong, fact));
+        }
+        if !segment.parts.is_empty() && sum_us.abs_diff(segment.duration_us) > ROUNDING_US {
             let fact = format!(
                 "segment {}: parts of {sum_us} us, EXTINF of {} us",
                 segment.number, segment.duration_us

@@ -72,6 +72,7 @@ rules! {
     SegmentRemoved "segment-removed" "6.2.1" "Segments are removed from the start only, and added at the end only.";
     WindowTooShort "window-too-short" "6.2.2" "Removals leave at least three target durations.";
     PartUnlistedEarly "part-unlisted-early" "6.2.2" "Parts are listed for three target durations from the end.";
+    PartListedLong "part-listed-long" "6.2.2" "Parts are not listed further than three target durations from the end.";
     EndRevoked "end-revoked" "6.2.1" "Nothing changes after EXT-X-ENDLIST.";
     SegmentLate "segment-late" "6.2.1" "A new segment comes within 1.5 target durations.";
     PartLate "part-late" "6.2.1" "A new part comes within one part target.";

@@ -109,6 +109,27 @@ fn a_delta_update_skips_what_is_older_than_the_boundary() {
 }
 
 #[test]
+fn no_part_is_listed_further_from_the_end_than_three_target_durations() {
+    let mut stream = Stream::new(Container::Cmaf, Options::default());
+    stream.run_until(20_000);
+    // Segments of two seconds: what is open counts, and a segment lists all of its parts or none.
+    for pictures in 0..50 {
+        let text = stream.text(Rendition::Video, false);
+        let with_parts = |line: &&str| line.starts_with("#EXT-X-PART:") && line.contains(".0.m4s");
+        let first = text.lines().filter(with_parts).count();
+        let open = usize::from(!text.contains(".0.m4s\"\n#EXT-X-RENDITION-REPORT"));
+        assert_eq!(first, 2 + open, "{pictures} pictures: {text}");
+        let mut parts = text.lines().filter_map(|line| {
+            let part = line.strip_prefix("#EXT-X-PART:DURATION=")?;
+            part.split(',').next()?.parse::<f64>().ok()
+        });
+        let listed: f64 = parts.by_ref().sum();
+        assert!((4.0..6.0).contains(&listed), "{listed} s of parts: {text}");
+        stream.step();
+    }
+}
+
+#[test]
 fn a_playlist_is_rendered_once_for_all() {
     let mut stream = Stream::new(Container::Cmaf, Options::default());
     stream.run_until(30_000);

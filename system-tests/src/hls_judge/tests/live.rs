@@ -199,7 +199,10 @@ impl Live {
                 "#EXT-X-PROGRAM-DATE-TIME:{}\n",
                 date(self.start_ms(is_video, segment))
             );
-            let has_parts = segment == open || left_ms(segment) <= self.parts_ms;
+            let left_us: u64 = (segment * PARTS..parts)
+                .map(|part| self.duration_us(is_video, part))
+                .sum();
+            let has_parts = segment == open || left_us < self.parts_ms * 1_000;
             for part in (segment * PARTS..last).filter(|_| has_parts) {
                 let independent = if !is_video || part.is_multiple_of(PARTS) {
                     ",INDEPENDENT=YES"

@@ -263,7 +263,8 @@ fn over_time() -> Vec<(Rule, Seed)> {
             }),
         ),
         (Rule::WindowTooShort, with(|live| live.window = 2)),
-        (Rule::PartUnlistedEarly, with(|live| live.parts_ms = 4_000)),
+        (Rule::PartUnlistedEarly, with(|live| live.parts_ms = 3_500)),
+        (Rule::PartListedLong, with(|live| live.parts_ms = 8_000)),
         (
             Rule::EndRevoked,
             with(|live| {
