@@ -333,8 +333,19 @@ impl Inner {
         let settings = self.may_ask(attempt)?;
         let admission = self.identify(pending, Role::Play, attempt).await?;
         let is_there = self.registry().stream_to_watch(&attempt.key).is_some();
-        if !is_there && settings.wait_for_publisher.is_zero() {
+        if is_there {
+            return Ok(admission);
+        }
+        if settings.wait_for_publisher.is_zero() {
             return Err(Reason::StreamNotFound);
+        }
+        let viewer = pending.context.clone();
+        for gate in &self.gates {
+            let prepared = gate.prepare(&viewer);
+            let prepared = pending.wait(prepared, of_host(gate.overdue(), Role::Play));
+            prepared
+                .await?
+                .map_err(|reason| of_host(reason, Role::Play))?;
         }
         Ok(admission)
     }

@@ -302,6 +302,14 @@ pub trait Gate: Send + Sync + 'static {
     /// client leaves, or if the engine stops.
     async fn confirm(&self, session: &SessionContext) -> Result<(), Reason>;
 
+    /// Prepares a stream that has no publisher for a viewer who may watch it and has no session
+    /// yet ([`Engine::authorize`](crate::Engine::authorize)), or refuses the viewer with a reason.
+    /// The engine stops waiting as for [`confirm`](Self::confirm). By default nothing happens.
+    async fn prepare(&self, viewer: &SessionContext) -> Result<(), Reason> {
+        let _ = viewer;
+        Ok(())
+    }
+
     /// The reason with which a session ends if this gate exceeded the deadline
     /// (`audit_unavailable`).
     fn overdue(&self) -> Reason {
@@ -313,6 +321,9 @@ pub trait Gate: Send + Sync + 'static {
 impl<G: Gate + ?Sized> Gate for Arc<G> {
     async fn confirm(&self, session: &SessionContext) -> Result<(), Reason> {
         (**self).confirm(session).await
+    }
+    async fn prepare(&self, viewer: &SessionContext) -> Result<(), Reason> {
+        (**self).prepare(viewer).await
     }
     fn overdue(&self) -> Reason {
         (**self).overdue()

@@ -158,9 +158,10 @@ impl Engine {
 
     /// Decides whether a client may watch a stream, without a session: asks the authenticators,
     /// with the budgets and deadlines of [`play`](Self::play), and checks that there is a stream to
-    /// watch or to wait for. Limits and gates come later. For a client whose session starts with a
-    /// later request: that is then [`watch`](Self::watch), with an attempt on the terms that this
-    /// returns ([`Attempt::admitted`]).
+    /// watch or to wait for. If there is none yet, gates [prepare](crate::Gate::prepare) it. Limits
+    /// and the rest of the gates come later. For a client whose session starts with a later
+    /// request: that is then [`watch`](Self::watch), with an attempt on the terms that this returns
+    /// ([`Attempt::admitted`]).
     ///
     /// Only a refusal is reported. If the returned future is dropped, the attempt is reported as
     /// given up by its client. Needs no runtime.

@@ -152,6 +152,12 @@ impl Gate for Pulls {
         }
     }
 
+    /// A client that has no session yet opens the pull, too: it asks what there is to play before
+    /// it plays. A pull that nobody watches ends as any other.
+    async fn prepare(&self, viewer: &SessionContext) -> Result<(), Reason> {
+        self.confirm(viewer).await
+    }
+
     fn overdue(&self) -> Reason {
         unavailable()
     }

@@ -211,6 +211,35 @@ async fn frames(viewer: &mut Playback, n: usize) {
 }
 
 #[tokio::test]
+async fn a_client_that_asks_whether_it_may_watch_opens_the_pull_and_no_session() {
+    let (origin, edge) = (Site::new("origin").await, Site::new("edge").await);
+    let ask = || edge.engine.authorize(Attempt::new(key("live"), "test"));
+    edge.pulls_from(&[("origin", &origin.address)], PullOptions::default());
+    let encoder = origin.publish().await;
+    ask().await.unwrap();
+    until("the stream is there", || {
+        edge.engine.tap(&key("live")).is_ok()
+    })
+    .await;
+    assert_eq!(edge.journal.labels(Role::Play), [""; 0]);
+    until("the pull ends", || edge.pulls.counts().open == 0).await;
+    encoder.end().await;
+    // An origin that cannot be reached is named at once.
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("rtmp://{}", closed.local_addr().unwrap());
+    drop(closed);
+    edge.pulls_from(&[("origin", &address)], PullOptions::default());
+    assert_eq!(
+        ask().await.unwrap_err().reason.label(),
+        "origin_unavailable"
+    );
+    assert_eq!(
+        edge.journal.labels(Role::Play),
+        ["play_denied origin_unavailable"]
+    );
+}
+
+#[tokio::test]
 async fn many_viewers_are_one_session_at_the_origin_and_the_last_one_closes_it() {
     let (origin, edge) = (Site::new("origin").await, Site::new("edge").await);
     edge.pulls_from(&[("origin", &origin.address)], PullOptions::default());

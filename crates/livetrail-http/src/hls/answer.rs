@@ -1,18 +1,20 @@
 //! From a request of HLS to its answer.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering::Relaxed};
 
 use axum::{
     body::Body,
     http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header, request::Parts},
 };
 use bytes::Bytes;
-use livetrail_engine::{Attempt, Reason, Role, StreamKey};
+use livetrail_engine::{Attempt, Reason, Role, StreamEventKind, StreamKey};
 use livetrail_hls::{Reload, Resource, token::TokenError};
+use tokio::{sync::broadcast::error::RecvError, time::timeout};
 
 use super::{
     Hls,
     body::Pieces,
+    counts::Counted,
     live::{Holder, Live, Text},
     refusal::Refusal,
     tokens::{admission, viewer_token},
@@ -73,25 +75,8 @@ impl Hls {
         let admitted = admitted.map_err(|denied| client.refused(denied))?;
         let now_unix_ms = hls.engine.clock().unix_ms();
         let claims = hls.tokens.claims(&key, &admitted, now_unix_ms);
-        let (live, viewer) = match hls.streams.open(&hls.engine, &key)? {
-            Some(live) => (Some(live), None),
-            // Only a session waits for a publisher.
-            None => {
-                let lease = hls.options.idle.max(hls.options.segment.saturating_mul(3));
-                let token = (claims.id, claims.expires_unix_ms);
-                let attempt = || {
-                    client
-                        .attempt
-                        .clone()
-                        .token(viewer_token(&claims))
-                        .admitted(admission(&claims))
-                };
-                let viewer = hls.viewers.open(&hls.engine, token, lease, attempt).await?;
-                (hls.streams.open(&hls.engine, &key)?, Some(viewer))
-            }
-        };
-        let live = live.ok_or(Refusal::Missing)?;
-        let viewer = viewer.as_deref();
+        let live = self.published(&key).await?;
+        let viewer = None;
         let text = live.multivariant(Holder { viewer }).await?;
         // The names of nodes and principals are not longer than a token may contain.
         let token = hls.tokens.seal(&claims).map_err(|error| {
@@ -105,6 +90,41 @@ impl Hls {
             bytes: text,
             is_gzip,
         }))
+    }
+
+    /// The stream. If it has no publisher yet, the request is held until it has one, for at most
+    /// three segments' time. That is no session: it costs what any request that is held does.
+    async fn published(&self, key: &StreamKey) -> Result<Arc<Live>, Refusal> {
+        let hls = &*self.0;
+        // A publisher that comes after this is noticed.
+        let mut events = hls.engine.subscribe_events();
+        if let Some(live) = hls.streams.open(&hls.engine, key)? {
+            return Ok(live);
+        }
+        let held = Counted::new(&hls.counters.held, hls.options.max_held);
+        let _held = held.ok_or_else(|| {
+            hls.counters.held_over_limit.fetch_add(1, Relaxed);
+            Refusal::Limit("hls.max_held")
+        })?;
+        let published = async {
+            loop {
+                match events.recv().await {
+                    Ok(event)
+                        if event.kind != StreamEventKind::PublishStarted || event.key() != key => {}
+                    Ok(_) | Err(RecvError::Lagged(_)) => {
+                        if let Some(live) = hls.streams.open(&hls.engine, key)? {
+                            return Ok(live);
+                        }
+                    }
+                    Err(RecvError::Closed) => return Err(Error::Stopping.into()),
+                }
+            }
+        };
+        let longest = hls.options.segment.saturating_mul(3);
+        timeout(longest, published).await.unwrap_or_else(|_| {
+            hls.counters.held_in_vain.fetch_add(1, Relaxed);
+            Err(Refusal::InVain(hls.options.segment))
+        })
     }
 
     /// What a viewer asks for with its token.
@@ -229,8 +249,10 @@ impl Hls {
                 .token(viewer_token(&claims))
                 .admitted(admission(&claims))
         };
-        let token = (claims.id, claims.expires_unix_ms);
-        let opened = hls.viewers.open(&hls.engine, token, lease, attempt).await;
+        let opened = hls
+            .viewers
+            .open(&hls.engine, claims.id, lease, attempt)
+            .await;
         if matches!(opened, Err(Refusal::Limit(_))) {
             hls.count_viewer_over_limit();
             return Err(refuse(Reason::LimitReached, "hls.max_viewers"));

@@ -114,7 +114,7 @@ impl Hls {
         loop {
             tokio::select! {
                 () = shutdown.as_mut() => return,
-                _ = sweep.tick() => inner.viewers.sweep(inner.engine.clock().unix_ms()),
+                _ = sweep.tick() => inner.viewers.sweep(),
                 event = events.recv() => match event {
                     Ok(event) if event.kind == StreamEventKind::PublishStarted => {
                         inner.start(event.key());

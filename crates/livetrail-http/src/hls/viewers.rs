@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use livetrail_engine::{Attempt, Denied, Engine, Reason, SessionId, Viewing};
+use livetrail_engine::{Attempt, Denied, Engine, SessionId, Viewing};
 use tokio::sync::watch;
 
 use super::{counts::Counted, refusal::Refusal};
@@ -62,10 +62,7 @@ impl Viewer {
 enum Slot {
     /// A request opens its session. Others wait for the outcome: the refusal, or nothing.
     Opening(watch::Receiver<Option<Denied>>),
-    /// With the time when the token expires.
-    Open(Arc<Viewer>, u64),
-    /// Its session was ended for good. Forgotten when the token expires, at this time.
-    Over(Reason, u64),
+    Open(Arc<Viewer>),
 }
 
 /// The table of tokens. Bounded by the number of sessions that may be open.
@@ -95,25 +92,25 @@ impl Viewers {
     /// The open session of a token, which this request from `peer` keeps alive.
     pub(crate) fn find(&self, id: TokenId, peer: Option<SocketAddr>) -> Option<Arc<Viewer>> {
         let slots = self.slots();
-        let Some(Slot::Open(viewer, _)) = slots.get(&id) else {
+        let Some(Slot::Open(viewer)) = slots.get(&id) else {
             return None;
         };
         viewer.touch_from(peer).is_ok().then(|| viewer.clone())
     }
 
-    /// The session of a token that expires at `expires_unix_ms`. Opens it if it is not open: one
-    /// request does, with an attempt of its client, and those that come meanwhile wait.
+    /// The session of a token. Opens it if it is not open: one request does, with an attempt of its
+    /// client, and those that come meanwhile wait. The engine refuses a token that was revoked.
     ///
     /// Cancel safe: if the request that opens a session is dropped, the next one does.
     pub(crate) async fn open(
         &self,
         engine: &Engine,
-        (id, expires_unix_ms): (TokenId, u64),
+        id: TokenId,
         lease: Duration,
         attempt: impl Fn() -> Attempt,
     ) -> Result<Arc<Viewer>, Refusal> {
         loop {
-            match self.step(id, expires_unix_ms)? {
+            match self.step(id)? {
                 Ok(viewer) => return Ok(viewer),
                 Err(Step::Wait(mut outcome)) => {
                     // An error means that the other request is gone or done.
@@ -127,7 +124,6 @@ impl Viewers {
                     let opening = Opening {
                         viewers: self,
                         id,
-                        expires_unix_ms,
                         is_done: false,
                     };
                     return match engine.watch(attempt(), lease).await {
@@ -142,20 +138,15 @@ impl Viewers {
         }
     }
 
-    fn step(&self, id: TokenId, expires: u64) -> Result<Result<Arc<Viewer>, Step>, Refusal> {
+    fn step(&self, id: TokenId) -> Result<Result<Arc<Viewer>, Step>, Refusal> {
         let mut slots = self.slots();
         match slots.get(&id) {
             Some(Slot::Opening(outcome)) => return Ok(Err(Step::Wait(outcome.clone()))),
-            Some(Slot::Over(reason, _)) => return Err(Refusal::Over(reason.clone())),
-            Some(Slot::Open(viewer, _)) => match viewer.viewing.touch() {
-                Ok(()) => return Ok(Ok(viewer.clone())),
-                Err(ended) if is_final(&ended.reason) => {
-                    slots.insert(id, Slot::Over(ended.reason.clone(), expires));
-                    return Err(Refusal::Over(ended.reason));
-                }
-                // The viewer has come back: another session begins.
-                Err(_) => {}
-            },
+            Some(Slot::Open(viewer)) if viewer.viewing.touch().is_ok() => {
+                return Ok(Ok(viewer.clone()));
+            }
+            // The viewer has come back: another session begins.
+            Some(Slot::Open(_)) => {}
             None if slots.len() >= self.most => return Err(Refusal::Limit("hls.max_viewers")),
             None => {}
         }
@@ -164,17 +155,12 @@ impl Viewers {
         Ok(Err(Step::Open(sender)))
     }
 
-    /// Forgets sessions that have ended, and tokens that have expired.
-    pub(crate) fn sweep(&self, now_unix_ms: u64) {
+    /// Forgets sessions that have ended.
+    pub(crate) fn sweep(&self) {
         let mut slots = self.slots();
         slots.retain(|_, slot| match slot {
             Slot::Opening(_) => true,
-            // The token of a session that was ended for good is refused until it expires.
-            Slot::Open(viewer, expires) => {
-                let reason = viewer.viewing.end_reason();
-                reason.is_none_or(|reason| is_final(&reason) && *expires > now_unix_ms)
-            }
-            Slot::Over(_, expires) => *expires > now_unix_ms,
+            Slot::Open(viewer) => viewer.viewing.end_reason().is_none(),
         });
     }
 
@@ -184,19 +170,10 @@ impl Viewers {
     }
 }
 
-/// Whether a viewer must not come back with the same token.
-fn is_final(reason: &Reason) -> bool {
-    matches!(
-        reason,
-        Reason::Kicked | Reason::CredentialsRevoked | Reason::AddressDenied
-    )
-}
-
 /// A session that is being opened. If it is dropped, the next request opens it.
 struct Opening<'a> {
     viewers: &'a Viewers,
     id: TokenId,
-    expires_unix_ms: u64,
     is_done: bool,
 }
 
@@ -207,7 +184,7 @@ impl Opening<'_> {
             held: Arc::default(),
         });
         tracing::debug!(session = %viewer.session(), "a viewer of HLS has begun");
-        let slot = Slot::Open(viewer.clone(), self.expires_unix_ms);
+        let slot = Slot::Open(viewer.clone());
         self.viewers.slots().insert(self.id, slot);
         self.is_done = true;
         viewer
@@ -226,7 +203,7 @@ impl Drop for Opening<'_> {
 mod tests {
     use std::future::{Future, poll_fn};
 
-    use livetrail_engine::{AppSpec, Publication, StreamKey};
+    use livetrail_engine::{AppSpec, Publication, Reason, StreamKey, ViewerToken};
 
     use super::*;
 
@@ -247,7 +224,7 @@ mod tests {
     async fn requests_with_one_token_share_a_session_and_another_token_has_its_own() {
         let (engine, _publication) = publish().await;
         let viewers = Viewers::new(2);
-        let open = |id: u8| viewers.open(&engine, ([id; 16], u64::MAX), LEASE, attempt);
+        let open = |id: u8| viewers.open(&engine, [id; 16], LEASE, attempt);
         let (one, same, other) = tokio::join!(open(1), open(1), open(2));
         let (one, same, other) = (one.unwrap(), same.unwrap(), other.unwrap());
         assert_eq!(one.session(), same.session());
@@ -263,48 +240,38 @@ mod tests {
     async fn a_token_opens_another_session_after_an_end_but_not_after_a_kick() {
         let (engine, publication) = publish().await;
         let viewers = Viewers::new(10);
-        let open = || viewers.open(&engine, ([1; 16], 1_000), LEASE, attempt);
+        let token = ViewerToken::of_bytes([1; 16], None, u64::MAX);
+        let of_token = || attempt().token(token);
+        let open = || viewers.open(&engine, [1; 16], LEASE, of_token);
         let first = open().await.unwrap().session();
         drop(publication);
         let publication = engine.publish(attempt()).await.unwrap();
         // The lease of a session whose stream has ended goes on, so that it gets the last segments.
         assert_eq!(open().await.unwrap().session(), first);
         engine.kick(first).unwrap();
-        let kicked = Refusal::Over(Reason::Kicked);
-        assert_eq!(open().await.unwrap_err(), kicked);
-        viewers.sweep(999);
-        assert_eq!(open().await.unwrap_err(), kicked);
-        viewers.sweep(1_000);
-        assert_ne!(open().await.unwrap().session(), first);
+        for _ in 0..2 {
+            let Refusal::Error(Error::Denied { denied }) = open().await.unwrap_err() else {
+                panic!("the engine refuses it");
+            };
+            assert_eq!(denied.reason, Reason::Kicked);
+            viewers.sweep();
+            assert_eq!(viewers.len(), 0);
+        }
         drop(publication);
-    }
-
-    #[tokio::test]
-    async fn a_kicked_viewer_that_never_asks_again_is_forgotten_when_its_token_expires() {
-        let (engine, _publication) = publish().await;
-        let viewers = Viewers::new(10);
-        let opened = viewers.open(&engine, ([1; 16], 1_000), LEASE, attempt);
-        let session = opened.await.unwrap().session();
-        engine.kick(session).unwrap();
-        viewers.sweep(999);
-        assert_eq!(viewers.len(), 1);
-        viewers.sweep(1_000);
-        assert_eq!(viewers.len(), 0);
     }
 
     #[tokio::test]
     async fn when_the_request_that_opens_a_session_is_dropped_the_next_opens_it() {
         let (engine, _publication) = publish().await;
         let viewers = Viewers::new(10);
-        let step = viewers.step([1; 16], 0).unwrap();
+        let step = viewers.step([1; 16]).unwrap();
         assert!(matches!(step, Err(Step::Open(_))));
         let opening = Opening {
             viewers: &viewers,
             id: [1; 16],
-            expires_unix_ms: 0,
             is_done: false,
         };
-        let mut waits = Box::pin(viewers.open(&engine, ([1; 16], 0), LEASE, attempt));
+        let mut waits = Box::pin(viewers.open(&engine, [1; 16], LEASE, attempt));
         let polled = poll_fn(|cx| std::task::Poll::Ready(waits.as_mut().poll(cx))).await;
         assert!(polled.is_pending());
         drop(opening);
@@ -318,7 +285,7 @@ mod tests {
         let (engine, publication) = publish().await;
         drop(publication);
         let viewers = Viewers::new(10);
-        let open = || viewers.open(&engine, ([1; 16], 0), LEASE, attempt);
+        let open = || viewers.open(&engine, [1; 16], LEASE, attempt);
         let (one, other) = tokio::join!(open(), open());
         assert!(one.is_err() && other.is_err());
         assert_eq!(viewers.len(), 0);

@@ -266,6 +266,34 @@ async fn the_entry_is_no_session_and_the_first_media_opens_one_for_all_requests(
 }
 
 #[tokio::test]
+async fn a_client_that_waits_at_the_entry_for_a_publisher_is_no_viewer() {
+    let app = AppSpec::new("live").wait_for_publisher(Duration::from_secs(30));
+    let mut options = options();
+    options.segment = Duration::from_millis(500);
+    options.max_held = 1;
+    let server = serve(Engine::builder().application(app), options).await;
+    let entry = get(server.address, "/live/cam/index.m3u8").await;
+    until(|| server.counts().held == 1).await;
+    assert_eq!(server.status("/live/cam/index.m3u8").await, 503);
+    assert_eq!(server.counts().held_over_limit, 1);
+    let mut encoder = Encoder::start(&server).await;
+    encoder.push(80);
+    let (head, body) = answer(entry).await;
+    assert!(head.starts_with("HTTP/1.0 200"), "{head}");
+    assert_eq!(server.viewers(), 0);
+    // Its first media opens the session, also while nobody publishes.
+    let text = String::from_utf8(body).unwrap();
+    server.text(&format!("/live/cam/{}", names(&text)[0])).await;
+    assert_eq!(server.viewers(), 1);
+    // Where nobody publishes, the wait has an end.
+    let (head, body) = answer(get(server.address, "/live/other/index.m3u8").await).await;
+    assert!(head.starts_with("HTTP/1.0 503"), "{head}");
+    assert!(head.contains("retry-after: "), "{head}");
+    assert!(String::from_utf8_lossy(&body).contains("not_yet"));
+    assert_eq!((server.counts().held, server.viewers()), (0, 1));
+}
+
+#[tokio::test]
 async fn ranges_compression_and_old_clients() {
     let server = serve(live(), options()).await;
     let mut encoder = Encoder::start(&server).await;

@@ -21,7 +21,7 @@ impl Now {
             ),
             (
                 "hls_viewers",
-                "Sessions of HLS that are open, and tokens of sessions that were ended for good",
+                "Sessions of HLS that are open",
                 counts.viewers,
             ),
             (
