@@ -32,9 +32,9 @@ fn main() -> ExitCode {
     let mut options = Options::default();
     while let Some(argument) = given.take() {
         match argument.as_str() {
-            "--for" => watch = span(&mut given, "--for"),
+            "--for" => watch = given.take_span("--for"),
             "--late" => {
-                let late = span(&mut given, "--late").as_millis();
+                let late = given.take_span("--late").as_millis();
                 options.late_ms = u64::try_from(late).unwrap_or(u64::MAX);
             }
             "--pauses" => options.pauses = true,
@@ -65,23 +65,4 @@ fn main() -> ExitCode {
     } else {
         ExitCode::FAILURE
     }
-}
-
-/// The next argument as a span of time.
-fn span(given: &mut CommandLine, of: &str) -> Duration {
-    let text = given.take().unwrap_or_default();
-    let digits = text
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let unit_ms = match unit {
-        "ms" => 1,
-        "" | "s" => 1_000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        _ => given.refuse(&format!(
-            "{of} is a time such as 90s, 5m or 300ms, not `{text}`"
-        )),
-    };
-    Duration::from_millis(unit_ms * given.number(of, number, 0))
 }

@@ -9,21 +9,15 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::process::{self, Process};
-use crate::{binary, clock, tool};
+use crate::process::Process;
+use crate::{clock, web};
 
 const PAGE: &str = include_str!("../browser/player.html");
-const PACKAGE: &str = include_str!("../browser/package.json");
-const LOCK: &str = include_str!("../browser/package-lock.json");
-
-/// The timeout for the player's script from the npm registry.
-const INSTALL_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// From the start of a browser until it plays what a test expects, on a machine that is also busy.
 const SHOWN_TIMEOUT: Duration = Duration::from_secs(60);
@@ -62,18 +56,11 @@ impl Browser {
     #[track_caller]
     #[must_use]
     pub fn play(url: &str) -> Self {
-        let script = script();
+        let script = web::folder().join("mpegts.js/dist/mpegts.js");
         let (sender, reports) = sync_channel(REPORTS);
         let page = serve(script, sender);
         let profile = tempfile::tempdir().expect("a temporary folder");
-        let mut command = tool::tool("chromium", "chromium");
-        command.args(["--headless=new", "--no-sandbox", "--disable-gpu"]);
-        command.args(["--no-first-run", "--mute-audio", "--disable-dev-shm-usage"]);
-        command.arg("--disable-background-networking");
-        command.arg("--autoplay-policy=no-user-gesture-required");
-        let mut folder = std::ffi::OsString::from("--user-data-dir=");
-        folder.push(profile.path());
-        command.arg(folder);
+        let mut command = web::command(profile.path());
         command.arg(format!("http://{page}/?url={}", escaped(url)));
         Self {
             reports,
@@ -101,47 +88,6 @@ impl Browser {
         );
         last
     }
-}
-
-/// The player's script, from the npm registry, once per machine.
-#[track_caller]
-fn script() -> PathBuf {
-    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-    static ONE: Mutex<()> = Mutex::new(());
-    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
-    let folder = FOLDER.get_or_init(|| {
-        let all = binary::target().0.join("tmp").join("system-tests");
-        // Part of the name: another lock file, another folder.
-        let folder = all.join(format!("mpegts.js-{:x}", crc(LOCK.as_bytes())));
-        if !folder.is_dir() {
-            install(&all, &folder);
-        }
-        folder
-    });
-    folder.join("node_modules/mpegts.js/dist/mpegts.js")
-}
-
-#[track_caller]
-fn install(all: &Path, folder: &Path) {
-    let making = all.join(format!("mpegts.js-{}", std::process::id()));
-    std::fs::create_dir_all(&making).expect("a folder for the player");
-    std::fs::write(making.join("package.json"), PACKAGE).expect("a package");
-    std::fs::write(making.join("package-lock.json"), LOCK).expect("a lock file");
-    let mut npm = tool::tool("npm", "npm");
-    npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]);
-    npm.current_dir(&making);
-    process::run("npm that installs mpegts.js", &npm, INSTALL_TIMEOUT).success();
-    // The file gets its name when it is complete. Another test may have been faster.
-    if std::fs::rename(&making, folder).is_err() {
-        std::fs::remove_dir_all(&making).expect("the other folder goes");
-    }
-}
-
-/// Only distinguishes lock files.
-fn crc(bytes: &[u8]) -> u32 {
-    bytes
-        .iter()
-        .fold(0, |sum: u32, byte| sum.rotate_left(5) ^ u32::from(*byte))
 }
 
 /// Serves the page until the test ends.
@@ -202,7 +148,7 @@ impl Shown {
     }
 }
 
-fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     text.bytes().map(|byte| format!("%{byte:02x}")).collect()
 }
 

@@ -7,6 +7,8 @@
     reason = "these are command lines"
 )]
 
+use std::time::Duration;
+
 /// The arguments of this process that have not been taken yet.
 pub struct CommandLine {
     usage: &'static str,
@@ -55,6 +57,26 @@ impl CommandLine {
                 "{of} is a number of at least {least}, not `{text}`"
             )),
         }
+    }
+
+    /// The next argument, which must be a span of time such as `90s`; `of` is its purpose.
+    /// Otherwise [`refuse`](Self::refuse)s.
+    pub fn take_span(&mut self, of: &str) -> Duration {
+        let text = self.take().unwrap_or_default();
+        let digits = text
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(text.len());
+        let (number, unit) = text.split_at(digits);
+        let unit_ms = match unit {
+            "ms" => 1,
+            "" | "s" => 1_000,
+            "m" => 60_000,
+            "h" => 3_600_000,
+            _ => self.refuse(&format!(
+                "{of} is a time such as 90s, 5m or 300ms, not `{text}`"
+            )),
+        };
+        Duration::from_millis(self.number(of, number, 0).saturating_mul(unit_ms))
     }
 
     /// Prints what is wrong and the usage, and ends the process with exit code 2.

@@ -23,6 +23,7 @@
 //! | a disk that can really be full, a clock that is wrong | [`SmallDisk`], [`faketime`] |
 //! | the command lines of the programs in `examples/` | [`CommandLine`] |
 //! | names that must be nowhere, in any form | [`Canaries`] |
+//! | players of HLS on web pages, in a browser | [`web`] |
 //! | waiting for a condition with a deadline | [`clock`] |
 //!
 //! Everything listens on loopback, on separate addresses. No test sleeps and hopes that something
@@ -64,6 +65,7 @@ pub mod syslog;
 mod tls_front;
 pub mod tool;
 mod trail;
+pub mod web;
 mod wheel;
 mod witness;
 

@@ -15,6 +15,8 @@ mod crashes;
 mod documents;
 mod full_disk;
 mod hls;
+mod hls_clients;
+mod hls_crash;
 mod hls_judge;
 mod hls_library;
 mod hostile;

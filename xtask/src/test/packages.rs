@@ -27,6 +27,11 @@ const NEEDED: &[(Probe, &str)] = &[
     // A browser, and the tool that downloads its player.
     (Probe::Program("chromium"), "chromium"),
     (Probe::Program("npm"), "npm"),
+    (Probe::Program("cvlc"), "vlc-bin"),
+    (
+        Probe::File("/usr/lib/x86_64-linux-gnu/vlc/plugins/demux/libadaptive_plugin.so"),
+        "vlc-plugin-base",
+    ),
     (Probe::Program("rtmpdump"), "rtmpdump"),
     (Probe::Program("strace"), "strace"),
     (Probe::Program("curl"), "curl"),

@@ -75,7 +75,13 @@
       start();
       return;
     }
-    const hls = new Hls({ lowLatencyMode: true, enableWorker: false, backBufferLength: 30 });
+    const hls = new Hls({
+      lowLatencyMode: true,
+      enableWorker: false,
+      backBufferLength: 30,
+      // A player that started or continued late plays a little faster until it is close to live.
+      maxLiveSyncPlaybackRate: 1.1,
+    });
     hls.on(Hls.Events.MANIFEST_PARSED, start);
     hls.on(Hls.Events.ERROR, (_, error) => {
       if (!error.fatal) {
