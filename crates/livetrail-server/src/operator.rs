@@ -11,6 +11,7 @@
 //! | a request to erase is approved | [`erasure_approved`] | the HTTP API |
 //! | the configuration is read again | [`config_changed`] | a signal |
 //! | certificates are exchanged | [`certificates_changed`] | a change of their files, a signal |
+//! | keys that seal viewers' tokens are exchanged | [`keys_changed`] | a change of their file, their age, a signal |
 //! | keys or tokens are added or removed | [`credentials_changed`] | a signal |
 //! | entries are reviewed | [`reviewed`] | the HTTP API, `trail review` |
 //!
@@ -210,6 +211,16 @@ pub(crate) fn config_changed(changed: Result<String, String>) -> AuditRecord {
 
 /// Certificates have changed. The text is how many were exchanged, and how many are not valid.
 pub(crate) fn certificates_changed(is_valid: bool, changed: String, deed: Deed) -> AuditRecord {
+    files_changed(is_valid, changed, deed)
+}
+
+/// The keys that seal the tokens of viewers have changed. The text has their ids, which are not
+/// secret, or is that the file was refused.
+pub(crate) fn keys_changed(is_valid: bool, changed: String, deed: Deed) -> AuditRecord {
+    files_changed(is_valid, changed, deed)
+}
+
+fn files_changed(is_valid: bool, changed: String, deed: Deed) -> AuditRecord {
     let outcome = match is_valid {
         true => Outcome::Success,
         false => Outcome::Failed,
@@ -271,6 +282,7 @@ mod tests {
             drain_started(1, 2, Deed::Signal),
             drain_cancelled(Deed::Signal),
             certificates_changed(true, String::new(), Deed::Files),
+            keys_changed(true, String::new(), Deed::Files),
         ];
         for record in operations {
             assert!(record.action.is_admin(), "{}", record.action);

@@ -210,6 +210,12 @@ impl TrailView {
         self.sinks.erasures_passed()
     }
 
+    /// The trail's directory. `None` for a trail in memory.
+    #[must_use]
+    pub fn directory(&self) -> Option<&Path> {
+        self.directory.as_deref()
+    }
+
     /// Notifies every sink that its files may have been moved away. Sinks that wait after an error
     /// try again. This waits for no sink.
     ///

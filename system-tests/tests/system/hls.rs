@@ -1,10 +1,13 @@
 //! HLS with players that are not ours: what is played is what was published, each viewer is one
 //! session, and a publisher may come back.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
-use system_tests::{Config, Packets, Process, Server, Signal, Story, clip, tool};
+use livetrail_record::{AuditRecord, Value};
+use system_tests::{Config, Packets, Process, Server, Signal, Story, Trail, clip, clock, tool};
 
 /// The timeout for the end of a client whose stream has ended.
 const ENDS: Duration = Duration::from_secs(60);
@@ -116,4 +119,105 @@ fn a_viewer_of_hls_continues_when_the_publisher_comes_back() {
         Story::new("rtmp", "live/cam").published("client_closed"),
         Story::new("hls", "live/cam").played("idle"),
     ]);
+}
+
+/// The address of the video playlist for a viewer that asks the entry now, and its token.
+fn admitted(server: &Server) -> (String, String) {
+    let answer = server.get("/live/cam/index.m3u8");
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let text = answer.text();
+    let mut names = text.split(['\n', '"']);
+    let name = names.find(|name| name.starts_with("s/") && name.contains("/v"));
+    let name = name.unwrap_or_else(|| panic!("no video playlist: {text}"));
+    let token = name.split('/').nth(1).expect("a token").to_owned();
+    (format!("/live/cam/{name}"), token)
+}
+
+fn text_of<'a>(record: &'a AuditRecord, field: &str) -> Option<&'a str> {
+    match record.extra.get(field) {
+        Some(Value::Text(text)) => Some(text),
+        _ => None,
+    }
+}
+
+/// The tokens' ids of the viewers that began, in their order.
+fn viewer_tokens(trail: &Trail) -> Vec<String> {
+    let ids = trail.of("play_started");
+    ids.filter_map(|record| text_of(record, "viewer_token").map(str::to_owned))
+        .collect()
+}
+
+/// Replaces a secret file at once.
+fn replace(file: &Path, text: &str) {
+    let new = file.with_extension("new");
+    std::fs::write(&new, text).expect("a new file");
+    std::fs::set_permissions(&new, Permissions::from_mode(0o600)).expect("its mode");
+    std::fs::rename(&new, file).expect("its place");
+}
+
+#[test]
+fn a_viewers_address_outlives_the_server_and_its_keys_are_exchanged() {
+    let config = Config::new().log_filter("trace").log_personal();
+    let mut server = Server::start(config.lines("[hls]\nsegment = \"1s\""));
+    let publish = |server: &Server| {
+        let url = server.rtmp_url("live/cam");
+        let publisher = tool::ffmpeg_publish(clip::small(), &url, 60, None);
+        server.await_frames("live/cam", 60);
+        publisher
+    };
+    let publisher = publish(&server);
+    let (address, first) = admitted(&server);
+    assert_eq!(server.get(&address).status, 200);
+    server.await_records("play_started", 1);
+    server.crash();
+    publisher.wait(ENDS);
+
+    server.start_again();
+    let publisher = publish(&server);
+    assert_eq!(server.get(&address).status, 200);
+    let trail = server.await_records("play_started", 2);
+    let ids = viewer_tokens(&trail);
+    assert_eq!(ids.first(), ids.get(1));
+    let sessions: Vec<_> = trail.of("play_started").map(|it| it.session).collect();
+    assert_ne!(sessions.first(), sessions.get(1));
+
+    // Another key comes first; the one before still opens.
+    let keys = server.data().join("trail/private/hls.keys");
+    let before = std::fs::read_to_string(&keys).expect("the keys");
+    replace(&keys, &format!("1 {}\n{before}", "0f".repeat(32)));
+    server.signal(Signal::HUP);
+    let key_of = |token: &str| token.get(..7).map(str::to_owned);
+    clock::wait_until("another key seals", ENDS, || {
+        key_of(&admitted(&server).1) != key_of(&first)
+    });
+    let (other, second) = admitted(&server);
+    assert_eq!(server.get(&other).status, 200);
+    assert_eq!(server.get(&address).status, 200);
+    // A file without the key refuses its tokens.
+    replace(&keys, &format!("1 {}\n", "0f".repeat(32)));
+    clock::wait_until("the token of the removed key is refused", ENDS, || {
+        server.get(&address).status == 403
+    });
+    assert_eq!(server.get(&other).status, 200);
+    // One that others may read is refused, and what was in force stays so.
+    std::fs::set_permissions(&keys, Permissions::from_mode(0o644)).expect("its mode");
+    clock::wait_until("the file is refused", ENDS, || {
+        server.log().contains("has mode 0644")
+    });
+    assert_eq!(server.get(&other).status, 200);
+
+    tool::interrupt(publisher);
+    let log = server.log();
+    let trail = server.stop();
+    let changes = trail.of("admin_config_changed");
+    let details = changes.filter_map(|record| Some(record.detail.as_ref()?.expose().to_owned()));
+    let details: Vec<_> = details.filter(|it| it.starts_with("keys of")).collect();
+    let numbers = details.iter().map(|it| it.split(' ').count() - 4);
+    assert_eq!(numbers.collect::<Vec<_>>(), [2, 1, 1], "{details:?}");
+    assert!(details.last().is_some_and(|it| it.ends_with(": refused")));
+    assert_eq!(viewer_tokens(&trail).len(), 3);
+    trail.assert_tells_nothing_of(&[&first, &second]);
+    for token in [&first, &second] {
+        assert!(!log.contains(token.as_str()), "the log has a token");
+    }
 }

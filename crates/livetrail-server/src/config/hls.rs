@@ -1,8 +1,10 @@
 //! The section `[hls]`. Its defaults are those of the gateway.
 
+use std::path::{Path, PathBuf};
+
 use livetrail_engine::AppPattern;
 use livetrail_http::{HlsOptions, HlsStart};
-use livetrail_settings::{Bounds, ByteSize, Span};
+use livetrail_settings::{Bounds, ByteSize, Span, beside};
 use serde::Deserialize;
 
 use super::{
@@ -35,6 +37,9 @@ pub(crate) struct Hls {
     pub(crate) window: Span,
     pub(crate) idle_timeout: Span,
     pub(crate) token_lifetime: Span,
+    /// The keys that seal tokens. Without one it is `private/hls.keys` in the trail's directory.
+    pub(crate) key_file: Option<PathBuf>,
+    pub(crate) key_lifetime: Span,
     pub(crate) max_streams: usize,
     pub(crate) max_viewers: usize,
     pub(crate) max_held: usize,
@@ -60,6 +65,8 @@ impl Default for Hls {
             window: Span(of.window),
             idle_timeout: Span(of.idle),
             token_lifetime: Span(of.token_lifetime),
+            key_file: None,
+            key_lifetime: Span::secs(30 * DAY_S),
             max_streams: of.max_streams,
             max_viewers: of.max_viewers,
             max_held: of.max_held,
@@ -70,7 +77,21 @@ impl Default for Hls {
     }
 }
 
+/// How many keys before the one that seals a file of keys has room for.
+const OLDER_KEYS: u32 = 7;
+
 impl Hls {
+    /// Resolves paths relative to the directory of the configuration file.
+    pub(super) fn resolve(&mut self, base: &Path) {
+        beside(base, [&mut self.key_file]);
+    }
+
+    /// The file with the keys that seal tokens, of a server whose trail is in this directory.
+    pub(crate) fn key_file(&self, trail: &Path) -> PathBuf {
+        let own = || trail.join("private").join("hls.keys");
+        self.key_file.clone().unwrap_or_else(own)
+    }
+
     /// The settings in the form that the gateway takes.
     pub(crate) fn options(&self) -> HlsOptions {
         let mut options = HlsOptions::default();
@@ -104,6 +125,7 @@ impl Section for Hls {
         list.span("window", self.window, 1_000, DAY_S);
         list.span("idle_timeout", self.idle_timeout, 12_000, 3_600);
         list.span("token_lifetime", self.token_lifetime, 60_000, 30 * DAY_S);
+        list.span("key_lifetime", self.key_lifetime, 0, 366 * DAY_S);
         list.number("max_streams", self.max_streams, 1, 100_000, "");
         list.number("max_viewers", self.max_viewers, 1, 10_000_000, "");
         list.number("max_held", self.max_held, 1, 10_000_000, "");
@@ -121,6 +143,13 @@ impl Section for Hls {
         if self.part.0 > self.segment.0 {
             return Err(Wrong::new("part", "is longer than hls.segment"));
         }
+        let shortest = Span(self.token_lifetime.0 / OLDER_KEYS).max(Span::secs(3_600));
+        if !self.key_lifetime.0.is_zero() && self.key_lifetime < shortest {
+            let problem = format!(
+                "is too short: allowed are 0s, and at least 1h and a seventh of hls.token_lifetime, which is {shortest}"
+            );
+            return Err(Wrong::new("key_lifetime", problem));
+        }
         Ok(())
     }
 }
@@ -132,5 +161,23 @@ mod tests {
     #[test]
     fn defaults_reach_the_gateway_unchanged() {
         assert_eq!(Hls::default().options(), HlsOptions::default());
+    }
+
+    #[test]
+    fn a_key_lives_so_long_that_the_file_has_room_for_all_keys_of_valid_tokens() {
+        let checked = |key: &str, token: &str| {
+            let hls = Hls {
+                key_lifetime: key.parse().unwrap(),
+                token_lifetime: token.parse().unwrap(),
+                ..Hls::default()
+            };
+            hls.check().map_err(|wrong| wrong.key)
+        };
+        for (key, token) in [("0s", "30d"), ("1h", "7h"), ("30d", "30d"), ("5d", "30d")] {
+            assert_eq!(checked(key, token), Ok(()), "{key} {token}");
+        }
+        for (key, token) in [("59m", "1h"), ("1h", "8h"), ("4d", "30d")] {
+            assert_eq!(checked(key, token), Err("key_lifetime".to_owned()));
+        }
     }
 }

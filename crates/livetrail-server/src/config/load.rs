@@ -153,6 +153,7 @@ pub(crate) fn load(
     }
     config.written = Written::of(&set);
     let base = path.and_then(Path::parent).unwrap_or(Path::new(""));
+    config.hls.resolve(base);
     config.tls.resolve(base);
     config.trail.resolve(base);
     config.auth.resolve(base);

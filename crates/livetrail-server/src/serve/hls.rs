@@ -1,26 +1,32 @@
-//! HLS: its settings, and the key that seals the tokens of viewers.
+//! HLS: its settings, and the keys that seal the tokens of viewers.
 
 use anyhow::Context as _;
 use livetrail_engine::Engine;
-use livetrail_hls::token::{Key, Keys};
 use livetrail_http::Hls;
+use livetrail_trail::TrailView;
 
+use super::hls_keys::{Ages, KeyFile};
 use crate::config::Config;
 
-/// HLS as configured; `None` if it is off.
-///
-/// The key is a new one at each start: viewers from before a restart ask for the entry again.
+/// HLS as configured, and the file with its keys; `None` if it is off.
 ///
 /// # Errors
-/// The system has no random bytes.
-pub(super) fn of(config: &Config, engine: &Engine) -> anyhow::Result<Option<Hls>> {
+/// The keys cannot be read or created.
+pub(super) fn of(
+    config: &Config,
+    engine: &Engine,
+    trail: &TrailView,
+) -> anyhow::Result<Option<(Hls, KeyFile)>> {
     if !config.hls.enabled {
         return Ok(None);
     }
-    let mut secret = [0; 32];
-    getrandom::fill(&mut secret)
-        .map_err(|error| anyhow::anyhow!("no random bytes for the key of HLS: {error}"))?;
-    let keys = Keys::new(vec![Key::new(secret, engine.clock().unix_s())])?;
-    let hls = Hls::new(engine.clone(), config.hls.options(), keys);
-    hls.context("hls").map(Some)
+    let of_trail = trail.directory().map(|trail| config.hls.key_file(trail));
+    let path = config.hls.key_file.clone().or(of_trail);
+    let ages = Ages {
+        key: config.hls.key_lifetime.0,
+        token: config.hls.token_lifetime.0,
+    };
+    let file = KeyFile::open(path, ages, &*engine.clock()).context("hls.key_file")?;
+    let hls = Hls::new(engine.clone(), config.hls.options(), file.keys());
+    Ok(Some((hls.context("hls")?, file)))
 }

@@ -6,6 +6,7 @@ mod denied;
 mod drain;
 mod heap;
 mod hls;
+mod hls_keys;
 mod limits;
 mod log;
 mod notify;
@@ -31,6 +32,7 @@ use tracing::field::display;
 
 pub(crate) use certificates::Certificates;
 pub(crate) use drain::{Drain, MOST_DRAIN};
+use hls_keys::KeyWatch;
 pub(crate) use limits::raise_open_files;
 pub(crate) use log::init as init_log;
 pub(crate) use plan::StartPlan;
@@ -62,6 +64,8 @@ pub(crate) struct Server {
     addresses: Addresses,
     drain: Drain,
     relays: Relays,
+    /// The keys that seal the tokens of viewers, if HLS is on.
+    hls_keys: Option<KeyWatch>,
     stop: watch::Sender<bool>,
     gateways: JoinSet<()>,
     shutdown_timeout: Duration,
@@ -137,12 +141,13 @@ impl Server {
         relays.start(&engine);
         let deny = denied::rules(&config, pipeline.clone(), clock.clone());
         let proxies = Proxies::new(&config);
-        let hls = hls::of(&config, &engine);
+        let hls = hls::of(&config, &engine, &trail.view());
         let gateways = hls.and_then(|hls| {
+            let (hls, keys) = hls.unzip();
             let parts = (&proxies, &certificates, hls.as_ref());
-            Ok((Gateways::new(&fitted, &engine, sockets, parts)?, hls))
+            Ok((Gateways::new(&fitted, &engine, sockets, parts)?, hls, keys))
         });
-        let (gateways, hls) = match gateways {
+        let (gateways, hls, keys) = match gateways {
             Ok(gateways) => gateways,
             Err(error) => {
                 // The boot is already on record. The end of the boot follows it.
@@ -161,7 +166,11 @@ impl Server {
             deny.clone(),
             drain.clone(),
         );
+        let hls_keys = hls.clone().zip(keys);
+        let hls_keys =
+            hls_keys.map(|(hls, keys)| KeyWatch::new(keys, hls, engine.clock(), pipeline.clone()));
         let mut server = Self {
+            hls_keys,
             addresses: Addresses {
                 rtmp: gateways.rtmp.local_addr(),
                 rtmps: gateways.rtmps.as_ref().map(RtmpServer::local_addr),
@@ -196,6 +205,10 @@ impl Server {
             let stopping = server.stopping();
             server.gateways.spawn(hls.run(stopping));
         }
+        if let Some(keys) = server.hls_keys.clone() {
+            let stopping = server.stopping();
+            server.gateways.spawn(keys.watch(stopping));
+        }
         let stopping = server.stopping();
         let keep_small = heap::keep_small(server.engine.clone(), stopping);
         server.gateways.spawn(keep_small);
@@ -225,6 +238,9 @@ impl Server {
     /// Puts the changeable settings of another configuration in force, and records the change.
     pub(crate) fn reload(&self, loaded: Result<Config, config::ConfigError>) {
         self.reloadable.reload(loaded, &self.engine, &self.pipeline);
+        if let Some(keys) = &self.hls_keys {
+            keys.reload(Deed::Signal);
+        }
     }
 
     /// Tells the sinks that their files may have been moved away.

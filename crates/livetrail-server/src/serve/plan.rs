@@ -5,7 +5,7 @@ use std::{io, net::TcpListener, sync::Arc};
 use livetrail_ledger::{LedgerError, Reader, RealStore, read_seed};
 use livetrail_trail::{explain, key_files, trail_directory};
 
-use super::trail_settings;
+use super::{hls_keys, trail_settings};
 use crate::config::Config;
 
 /// What a start would do.
@@ -26,6 +26,11 @@ impl StartPlan {
     pub(crate) fn of(config: &Config, init: bool) -> anyhow::Result<Self> {
         let mut plan = Self::default();
         plan.trail(config, init)?;
+        if config.hls.enabled
+            && let Err(error) = hls_keys::read(&config.hls.key_file(&trail_directory(&config.data)))
+        {
+            plan.hindrances.push(format!("hls.key_file: {error:#}"));
+        }
         plan.addresses(config);
         let names = config.application.iter().map(|app| app.name.as_str());
         plan.step(format!("serve {}", listed("application", names)));
