@@ -7,7 +7,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use livetrail_record::{AuditRecord, Value};
-use system_tests::{Config, Packets, Process, Server, Signal, Story, Trail, clip, clock, tool};
+use system_tests::{
+    Config, Packets, Process, Server, Signal, Story, Trail, clip, clock, http, tool,
+};
 
 /// The timeout for the end of a client whose stream has ended.
 const ENDS: Duration = Duration::from_secs(60);
@@ -156,7 +158,7 @@ fn replace(file: &Path, text: &str) {
 }
 
 #[test]
-fn a_viewers_address_outlives_the_server_and_its_keys_are_exchanged() {
+fn a_viewers_address_outlives_the_server_unless_it_was_kicked_and_keys_are_exchanged() {
     let config = Config::new().log_filter("trace").log_personal();
     let mut server = Server::start(config.lines("[hls]\nsegment = \"1s\""));
     let publish = |server: &Server| {
@@ -169,17 +171,28 @@ fn a_viewers_address_outlives_the_server_and_its_keys_are_exchanged() {
     let (address, first) = admitted(&server);
     assert_eq!(server.get(&address).status, 200);
     server.await_records("play_started", 1);
+    // A viewer that is kicked stays out.
+    let (kicked, _) = admitted(&server);
+    assert_eq!(server.get(&kicked).status, 200);
+    let trail = server.await_records("play_started", 2);
+    let session = trail.of("play_started").filter_map(|it| it.session).last();
+    let session = format!("/api/v1/sessions/{}", session.expect("a session"));
+    let answer = http::request(server.http(), "DELETE", &session, &[]);
+    assert_eq!(answer.expect("an answer").status, 204);
+    assert_eq!(server.get(&kicked).status, 403);
+    server.await_records("token_revoked", 1);
     server.crash();
     publisher.wait(ENDS);
 
     server.start_again();
     let publisher = publish(&server);
+    assert_eq!(server.get(&kicked).status, 403);
     assert_eq!(server.get(&address).status, 200);
-    let trail = server.await_records("play_started", 2);
+    let trail = server.await_records("play_started", 3);
     let ids = viewer_tokens(&trail);
-    assert_eq!(ids.first(), ids.get(1));
+    assert_eq!(ids.first(), ids.get(2));
     let sessions: Vec<_> = trail.of("play_started").map(|it| it.session).collect();
-    assert_ne!(sessions.first(), sessions.get(1));
+    assert_ne!(sessions.first(), sessions.get(2));
 
     // Another key comes first; the one before still opens.
     let keys = server.data().join("trail/private/hls.keys");
@@ -215,7 +228,7 @@ fn a_viewers_address_outlives_the_server_and_its_keys_are_exchanged() {
     let numbers = details.iter().map(|it| it.split(' ').count() - 4);
     assert_eq!(numbers.collect::<Vec<_>>(), [2, 1, 1], "{details:?}");
     assert!(details.last().is_some_and(|it| it.ends_with(": refused")));
-    assert_eq!(viewer_tokens(&trail).len(), 3);
+    assert_eq!(viewer_tokens(&trail).len(), 4);
     trail.assert_tells_nothing_of(&[&first, &second]);
     for token in [&first, &second] {
         assert!(!log.contains(token.as_str()), "the log has a token");

@@ -223,7 +223,7 @@ fn filter_of(which: &Which, own: Option<&AppName>) -> Result<Filter, ApiError> {
 }
 
 /// The entries that match. Without an index, as that of a trail in memory, the range is read.
-pub(super) fn find<'a>(
+pub(crate) fn find<'a>(
     reader: &'a Reader,
     directory: &Path,
     filter: Filter,

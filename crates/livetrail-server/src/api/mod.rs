@@ -52,6 +52,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 #[cfg(test)]
 pub(crate) use access::{is_allowed, routes};
 use document::{Document, Problem};
+pub(crate) use entries::find as find_entries;
 use error::ApiError;
 use failures::Failures;
 use livetrail_trail::{TrailView, trail_directory};

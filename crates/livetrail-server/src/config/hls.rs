@@ -1,6 +1,9 @@
 //! The section `[hls]`. Its defaults are those of the gateway.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use livetrail_engine::AppPattern;
 use livetrail_http::{HlsOptions, HlsStart};
@@ -77,6 +80,9 @@ impl Default for Hls {
     }
 }
 
+/// The longest `token_lifetime`.
+pub(crate) const MAX_TOKEN_LIFETIME: Duration = Duration::from_secs(30 * DAY_S);
+
 /// How many keys before the one that seals a file of keys has room for.
 const OLDER_KEYS: u32 = 7;
 
@@ -124,7 +130,8 @@ impl Section for Hls {
         list.span("part", self.part, 100, 60);
         list.span("window", self.window, 1_000, DAY_S);
         list.span("idle_timeout", self.idle_timeout, 12_000, 3_600);
-        list.span("token_lifetime", self.token_lifetime, 60_000, 30 * DAY_S);
+        let longest_s = MAX_TOKEN_LIFETIME.as_secs();
+        list.span("token_lifetime", self.token_lifetime, 60_000, longest_s);
         list.span("key_lifetime", self.key_lifetime, 0, 366 * DAY_S);
         list.number("max_streams", self.max_streams, 1, 100_000, "");
         list.number("max_viewers", self.max_viewers, 1, 10_000_000, "");

@@ -46,7 +46,7 @@ pub(crate) use auth::{AdmissionRule, Auth, Exchangeable, GrantName, Key, OfCerti
 pub(crate) use error::ConfigError;
 pub(crate) use flags::{ConfigFile, ConfigFileAndData, RequiredConfigFile, ServeOverrides};
 pub(crate) use gateways::{Http, Rtmp};
-pub(crate) use hls::Hls;
+pub(crate) use hls::{Hls, MAX_TOKEN_LIFETIME};
 pub(crate) use limits::SessionLimits;
 pub(crate) use livetrail_settings::{ByteSize, Secret, SecretText, Span};
 pub(crate) use livetrail_sinks::settings::Sink;

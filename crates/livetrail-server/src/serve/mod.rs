@@ -7,6 +7,7 @@ mod drain;
 mod heap;
 mod hls;
 mod hls_keys;
+mod hls_revoked;
 mod limits;
 mod log;
 mod notify;
@@ -141,7 +142,10 @@ impl Server {
         relays.start(&engine);
         let deny = denied::rules(&config, pipeline.clone(), clock.clone());
         let proxies = Proxies::new(&config);
-        let hls = hls::of(&config, &engine, &trail.view());
+        let hls = match hls_revoked::replay(&config, &engine, &trail.view()).await {
+            Ok(()) => hls::of(&config, &engine, &trail.view()),
+            Err(error) => Err(error),
+        };
         let gateways = hls.and_then(|hls| {
             let (hls, keys) = hls.unzip();
             let parts = (&proxies, &certificates, hls.as_ref());
