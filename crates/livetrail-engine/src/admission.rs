@@ -410,6 +410,9 @@ impl Inner {
         if hops.is_some_and(|hops| hops.forbid(self.node.as_deref())) {
             return Err(Hops::refusal());
         }
+        if self.reserved.contains(&attempt.key.app) {
+            return Err(Reason::BadName);
+        }
         let app = self.apps.load().get(&attempt.key.app).cloned();
         app.ok_or(Reason::AppNotFound)
     }

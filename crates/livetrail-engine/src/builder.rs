@@ -20,6 +20,7 @@ use crate::{
     bus::Budget,
     engine::{Engine, Inner, Totals, check_apps},
     error::Result,
+    identity::AppName,
     observe::{Observer, Observers},
     registry::Registry,
     timers::Timers,
@@ -131,6 +132,7 @@ impl Default for Limits {
 /// ```
 pub struct EngineBuilder {
     apps: Vec<AppSpec>,
+    reserved: Vec<AppName>,
     observers: Vec<Arc<dyn Observer>>,
     authenticators: Vec<Arc<dyn Authenticator>>,
     gates: Vec<Arc<dyn Gate>>,
@@ -143,6 +145,7 @@ impl EngineBuilder {
     pub(crate) fn new() -> Self {
         Self {
             apps: Vec::new(),
+            reserved: Vec::new(),
             observers: Vec::new(),
             authenticators: Vec::new(),
             gates: Vec::new(),
@@ -156,6 +159,14 @@ impl EngineBuilder {
     #[must_use]
     pub fn application(mut self, app: AppSpec) -> Self {
         self.apps.push(app);
+        self
+    }
+
+    /// Keeps names for the host's own use, such as the first parts of its paths. An attempt with
+    /// such an application is refused (`bad_name`), also if a pattern covers it.
+    #[must_use]
+    pub fn reserve_names(mut self, names: impl IntoIterator<Item = AppName>) -> Self {
+        self.reserved.extend(names);
         self
     }
 
@@ -253,6 +264,7 @@ impl EngineBuilder {
                 observers: Observers::new(self.observers),
                 authenticators: self.authenticators,
                 gates: self.gates,
+                reserved: self.reserved,
                 apps: ArcSwap::from_pointee(check_apps(self.apps)?),
                 memory: Budget::new(self.limits.stream_memory),
                 limits: ArcSwap::from_pointee(self.limits),

@@ -61,6 +61,8 @@ pub(crate) struct Inner {
     pub(crate) observers: Observers,
     pub(crate) authenticators: Vec<Arc<dyn Authenticator>>,
     pub(crate) gates: Vec<Arc<dyn Gate>>,
+    /// Names that no application may have.
+    pub(crate) reserved: Vec<AppName>,
     pub(crate) apps: ArcSwap<Apps>,
     pub(crate) limits: ArcSwap<Limits>,
     /// The memory of all streams; its limit is one of the above.

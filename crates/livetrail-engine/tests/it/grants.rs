@@ -149,6 +149,29 @@ async fn a_grant_limits_its_principals_sessions_and_its_publishers_rate() {
 }
 
 #[tokio::test]
+async fn a_reserved_name_is_refused_also_where_a_pattern_covers_it() {
+    let journal = Journal::default();
+    let reserved = AppName::new("api").unwrap();
+    let engine = Engine::builder()
+        .application(AppSpec::new("*"))
+        .reserve_names([reserved])
+        .observer(journal.clone())
+        .build()
+        .unwrap();
+    let of = |app: &str| Attempt::new(StreamKey::parse(app, "cam").unwrap(), "test");
+    let publish = engine.publish(of("api")).await.unwrap_err();
+    let play = engine.play(of("api")).await.unwrap_err();
+    engine.set_applications([AppSpec::new("*")]).unwrap();
+    let asked = engine.authorize(of("api")).await.unwrap_err();
+    for denied in [publish, play, asked] {
+        assert_eq!(denied.reason, Reason::BadName);
+    }
+    let denied = ["publish_denied", "play_denied", "play_denied"];
+    assert_eq!(journal.labels(), denied);
+    assert!(engine.publish(of("apis")).await.is_ok());
+}
+
+#[tokio::test]
 async fn a_pattern_stands_for_a_bounded_number_of_applications() {
     let engine = Engine::builder()
         .application(AppSpec::new("tenant-*").max_instances(2).max_viewers(1))

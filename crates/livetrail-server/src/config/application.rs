@@ -14,8 +14,24 @@ use super::{
     types,
 };
 
-/// First parts of a path that the server itself uses.
-const RESERVED: [&str; 6] = ["api", "health", "livez", "metrics", "readyz", "trail"];
+/// First parts of a path that the server itself uses, or will.
+const RESERVED: [&str; 8] = [
+    "api",
+    "console",
+    "health",
+    "livez",
+    "metrics",
+    "readyz",
+    "recordings",
+    "trail",
+];
+
+/// The names that no application may have. A configuration with one is refused, and so is each
+/// attempt, also where a pattern such as `*` covers the name.
+pub(crate) fn reserved_names() -> impl Iterator<Item = AppName> {
+    // All are valid names.
+    RESERVED.iter().filter_map(|name| AppName::new(*name).ok())
+}
 
 /// An application: a group of streams with settings in common.
 #[derive(Debug, Clone, PartialEq, Deserialize)]

@@ -40,7 +40,7 @@ use serde::Deserialize;
 pub(crate) use acme::Acme;
 pub(crate) use address::parse as parse_address;
 pub(crate) use api::{Api, ApiCertificate, ApiRole, ApiRoles, ApiToken, tokens_without_role};
-pub(crate) use application::{Application, Names};
+pub(crate) use application::{Application, Names, reserved_names};
 pub(crate) use audit::Audit;
 pub(crate) use auth::{AdmissionRule, Auth, Exchangeable, GrantName, Key, OfCertificate};
 pub(crate) use error::ConfigError;

@@ -286,6 +286,10 @@ fn a_wrong_setting_names_its_line_its_key_and_what_is_allowed() {
             ],
         ),
         (
+            "[[application]]\nname = \"recordings\"",
+            &["application[0].name: ", "a path of the server itself"],
+        ),
+        (
             "[[application]]\nmax_lag_frames = 99999999",
             &[
                 "livetrail.toml:2: application[0].max_lag_frames: ",

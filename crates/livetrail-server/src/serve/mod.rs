@@ -484,7 +484,9 @@ impl Gateways {
 }
 
 fn engine_builder(config: &Config) -> EngineBuilder {
-    let builder = Engine::builder().limits(config.limits.limits());
+    let builder = Engine::builder()
+        .limits(config.limits.limits())
+        .reserve_names(config::reserved_names());
     config
         .application
         .iter()
