@@ -2,7 +2,7 @@
 
 use crate::{
     Options, Playlists, Reload, Resource,
-    token::{Claims, Key, Keys, Kind, TokenError},
+    token::{self, Claims, Key, Keys, Kind, TokenError},
 };
 
 /// A query and a name, with a zero byte between them. A name that is read is written the same
@@ -45,7 +45,10 @@ pub fn fuzz_hls_token(bytes: &[u8]) {
         let opened = keys.open(kind, &text, "live", "cam", 0);
         assert!(opened.is_err(), "nobody sealed this");
     }
-    let _ = Keys::parse(&text).map(|keys| keys.to_text());
+    if let Ok(read) = Keys::parse(&text) {
+        let again = Keys::parse(&read.to_text());
+        assert!(again.is_ok_and(|again| again.ids().eq(read.ids())));
+    }
 
     let (Some((change, rest)), mut id) = (bytes.split_first_chunk::<3>(), [0; 16]) else {
         return;
@@ -62,6 +65,7 @@ pub fn fuzz_hls_token(bytes: &[u8]) {
     };
     let opened = keys.open(Kind::Viewing, &token, "live", "cam", 0);
     assert_eq!(opened.as_ref(), Ok(&claims));
+    assert!(token::is_in(&format!("{text}{token}{text}")));
     let [high, low, to] = *change;
     let at = usize::from(u16::from_be_bytes([high, low])).checked_rem(token.len());
     let at = at.unwrap_or_default();

@@ -194,6 +194,28 @@ fn a_viewers_address_outlives_the_server_unless_it_was_kicked_and_keys_are_excha
     let sessions: Vec<_> = trail.of("play_started").map(|it| it.session).collect();
     assert_ne!(sessions.first(), sessions.get(2));
 
+    // A token in other places is in no answer, log or record.
+    for path in [
+        format!("/live/cam/s/{first}/index.m3u8"),
+        format!("/live/cam/s/{first}/x.flv"),
+        format!("/live/{first}/s/{first}/video.m3u8"),
+        format!("/live/cam/s/{first}/nothing.here"),
+        format!("/live/cam/s/{first}"),
+        format!("/{first}/cam/index.m3u8?token={first}"),
+        format!("/live/cam.flv%3Ftoken={first}.flv"),
+        format!("/live/other/s/{first}/video.m3u8?_HLS_msn=x"),
+        format!("/api/v1/{first}?token={first}"),
+        format!("/api/cam/index.m3u8?token={first}"),
+    ] {
+        let headers = [
+            format!("user-agent: player {first}"),
+            format!("referer: http://example.com/live/cam/s/{first}/"),
+        ];
+        let headers = headers.each_ref().map(String::as_str);
+        let answer = http::request(server.http(), "GET", &path, &headers).expect("an answer");
+        assert!(!answer.text().contains(&first), "{}", answer.text());
+    }
+
     // Another key comes first; the one before still opens.
     let keys = server.data().join("trail/private/hls.keys");
     let before = std::fs::read_to_string(&keys).expect("the keys");

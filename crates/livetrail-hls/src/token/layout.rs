@@ -24,6 +24,9 @@ pub(super) const AROUND: usize = 45;
 /// and a token has exactly one form.
 const LENGTHS: [usize; 5] = [120, 180, 240, 300, 450];
 
+/// The length of the shortest token in characters.
+pub(super) const MIN_CHARACTERS: usize = 160;
+
 const MAX_NODE: usize = 64;
 
 /// The most bytes of claims: all fields at their longest have 391.

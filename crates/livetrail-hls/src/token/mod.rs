@@ -20,6 +20,18 @@ pub use keys::{Key, KeyId, Keys, KeysError};
 /// The maximum number of characters of a token.
 pub const MAX_TOKEN_LEN: usize = 600;
 
+/// Whether a part of a text could be a sealed token: by its length, its characters, and how the
+/// first two show its version. For those who keep tokens out of what they record.
+#[must_use]
+pub fn is_in(text: &str) -> bool {
+    let is_of_tokens = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    let mut runs = text.as_bytes().split(|byte| !is_of_tokens(byte));
+    runs.any(|run| {
+        let could_begin = |window: &[u8]| matches!(window, [b'A', b'Q'..=b'Z' | b'a'..=b'f', ..]);
+        run.windows(layout::MIN_CHARACTERS).any(could_begin)
+    })
+}
+
 /// What a token is for. One kind never opens as the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {

@@ -70,6 +70,27 @@ fn a_token_opens_under_any_of_the_keys_and_says_why_it_does_not() {
 }
 
 #[test]
+fn a_token_is_found_in_a_text_and_names_are_not_tokens() {
+    let token = keys(&[1]).seal(Kind::Share, &claims()).unwrap();
+    for (before, after) in [
+        ("", ""),
+        ("live/cam/s/", "/index"),
+        ("Ax", "xA"),
+        ("?token=", "&"),
+    ] {
+        assert!(livetrail_hls::token::is_in(&format!(
+            "{before}{token}{after}"
+        )));
+    }
+    let short = token.get(1..).unwrap_or_default();
+    let long = "camera-AQ-".repeat(16);
+    let digits = "0123456789".repeat(30);
+    for text in ["", "live/cam", short, &long, &digits] {
+        assert!(!livetrail_hls::token::is_in(text), "{text}");
+    }
+}
+
+#[test]
 fn a_share_link_is_never_a_viewers_token() {
     let keys = keys(&[1]);
     let link = keys.seal(Kind::Share, &claims()).unwrap();

@@ -394,6 +394,10 @@ impl Authenticator for Exchangeable {
 
     fn secret_in(&self, text: &str) -> Option<std::sync::Arc<str>> {
         let of_stream = self.chain.load().secret_in(text);
-        of_stream.or_else(|| self.api_tokens.load().secret_in(text))
+        // Viewers of HLS have it in their addresses.
+        let of_viewer = || livetrail_hls::token::is_in(text).then(|| "viewer-token".into());
+        of_stream
+            .or_else(|| self.api_tokens.load().secret_in(text))
+            .or_else(of_viewer)
     }
 }
