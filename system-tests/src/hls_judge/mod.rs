@@ -26,6 +26,8 @@ mod tests;
 mod ts;
 mod url;
 mod verdict;
+#[cfg(test)]
+mod written;
 
 use std::time::Duration;
 
