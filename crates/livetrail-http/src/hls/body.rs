@@ -13,6 +13,10 @@ use hyper::body::{Body, Frame, SizeHint};
 
 use super::viewers::Viewer;
 
+/// The most that is handed over at once. What a client does not take is not counted as sent, up to
+/// what fits in the buffers of its connection.
+const MAX_FRAME_BYTES: usize = 64 << 10;
+
 /// Bytes that are not copied. They count for the viewer's session as they are taken.
 pub(crate) struct Pieces {
     pieces: VecDeque<Bytes>,
@@ -69,7 +73,11 @@ impl Body for Pieces {
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let this = self.get_mut();
-        let Some(piece) = this.pieces.pop_front() else {
+        let piece = match this.pieces.front_mut() {
+            Some(piece) if piece.len() > MAX_FRAME_BYTES => Some(piece.split_to(MAX_FRAME_BYTES)),
+            _ => this.pieces.pop_front(),
+        };
+        let Some(piece) = piece else {
             return Poll::Ready(None);
         };
         let bytes = piece.len() as u64;

@@ -16,19 +16,19 @@ use tokio::{
 
 use crate::common::{answer, event, get, key, publish, request, split, until, within};
 
-const AVC: &[u8] = b"\x01\x4d\x40\x0c\xff\xe1\x00\x19\x67\x4d\x40\x0c\xec\xc0\xa0\xcf\xcf\x80\x88\x00\x00\x03\x00\x08\
+pub(crate) const AVC: &[u8] = b"\x01\x4d\x40\x0c\xff\xe1\x00\x19\x67\x4d\x40\x0c\xec\xc0\xa0\xcf\xcf\x80\x88\x00\x00\x03\x00\x08\
     \x00\x00\x03\x01\x90\x78\xa1\x4c\xd0\x01\x00\x05\x68\xe9\x78\x44\xb2";
 
-struct Server {
-    engine: Engine,
+pub(crate) struct Server {
+    pub(crate) engine: Engine,
     hls: Hls,
     events: broadcast::Receiver<StreamEvent>,
-    address: std::net::SocketAddr,
+    pub(crate) address: std::net::SocketAddr,
     _stop: oneshot::Sender<()>,
 }
 
 /// Segments of a second with parts of 200 ms, from the publication on.
-fn options() -> HlsOptions {
+pub(crate) fn options() -> HlsOptions {
     let mut options = HlsOptions::default();
     options.start = HlsStart::Publish;
     options.segment = Duration::from_secs(1);
@@ -36,12 +36,20 @@ fn options() -> HlsOptions {
     options
 }
 
-async fn serve(engine: EngineBuilder, options: HlsOptions) -> Server {
+pub(crate) async fn serve(engine: EngineBuilder, options: HlsOptions) -> Server {
+    serve_with(engine, options, HttpConfig::default()).await
+}
+
+pub(crate) async fn serve_with(
+    engine: EngineBuilder,
+    options: HlsOptions,
+    config: HttpConfig,
+) -> Server {
     let engine = engine.build().unwrap();
     let events = engine.subscribe_events();
     let keys = Keys::new(vec![Key::new([7; 32], 0)]).unwrap();
     let hls = Hls::new(engine.clone(), options, keys).unwrap();
-    let gateway = HttpGateway::bind("127.0.0.1:0", engine.clone(), HttpConfig::default());
+    let gateway = HttpGateway::bind("127.0.0.1:0", engine.clone(), config);
     let gateway = gateway.await.unwrap().hls(&hls);
     let address = gateway.local_addr();
     let (stop, stopped) = oneshot::channel();
@@ -58,16 +66,16 @@ async fn serve(engine: EngineBuilder, options: HlsOptions) -> Server {
     }
 }
 
-fn live() -> EngineBuilder {
+pub(crate) fn live() -> EngineBuilder {
     Engine::builder().application(AppSpec::new("live"))
 }
 
 /// A publisher of 25 pictures a second with a keyframe each second, and of audio.
-struct Encoder {
+pub(crate) struct Encoder {
     publication: Publication,
     at: i64,
     /// Bytes that are added to each picture.
-    padding: usize,
+    pub(crate) padding: usize,
 }
 
 impl Encoder {
@@ -86,13 +94,13 @@ impl Encoder {
     }
 
     /// A publisher whose stream is segmented.
-    async fn start(server: &Server) -> Self {
+    pub(crate) async fn start(server: &Server) -> Self {
         let encoder = Self::begin(publish(&server.engine).await);
         until(|| server.hls.counts().streams == 1).await;
         encoder
     }
 
-    fn push(&mut self, pictures: i64) {
+    pub(crate) fn push(&mut self, pictures: i64) {
         for _ in 0..pictures {
             let time_ms = self.at * 40;
             let flags = match self.at % 25 {
@@ -117,11 +125,11 @@ impl Encoder {
 
 impl Server {
     /// The head and the body of an answer.
-    async fn ask(&self, head: &str) -> (String, Vec<u8>) {
+    pub(crate) async fn ask(&self, head: &str) -> (String, Vec<u8>) {
         answer(request(self.address, head).await).await
     }
 
-    async fn text(&self, path: &str) -> String {
+    pub(crate) async fn text(&self, path: &str) -> String {
         let (head, body) = answer(get(self.address, path).await).await;
         assert!(head.starts_with("HTTP/1.0 200"), "{path}: {head}");
         String::from_utf8(body).unwrap()
@@ -133,7 +141,7 @@ impl Server {
     }
 
     /// What precedes the names of a viewer.
-    async fn token(&self) -> String {
+    pub(crate) async fn token(&self) -> String {
         let text = self.text("/live/cam/index.m3u8").await;
         let name = text
             .lines()
@@ -143,7 +151,7 @@ impl Server {
         format!("/live/cam/{token}")
     }
 
-    fn counts(&self) -> HlsCounts {
+    pub(crate) fn counts(&self) -> HlsCounts {
         self.hls.counts()
     }
 
@@ -163,13 +171,13 @@ impl Server {
         .await
     }
 
-    fn viewers(&self) -> usize {
+    pub(crate) fn viewers(&self) -> usize {
         self.engine.sessions().len() - self.engine.streams().len()
     }
 }
 
 /// The names of a playlist: of its segments, and of what `URI` leads to.
-fn names(text: &str) -> Vec<&str> {
+pub(crate) fn names(text: &str) -> Vec<&str> {
     let named = |line: &str| !line.starts_with('#');
     text.lines().filter(|line| named(line)).collect()
 }
