@@ -14,9 +14,9 @@ use std::{
 
 use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
-use livetrail_engine::StreamKey;
+use livetrail_engine::{CodecId, StreamKey};
 use livetrail_hls::{Decision, Found, Playlists, Reload, Resource};
-use livetrail_segment::{Event, Rendition};
+use livetrail_segment::{Container, Event, Irregularity, Rendition};
 use tokio::{sync::watch, time::sleep};
 
 use super::{
@@ -48,6 +48,7 @@ pub(crate) enum Topic {
 /// A stream that is segmented. Cheap to share; nothing in it waits.
 pub(crate) struct Live {
     key: StreamKey,
+    container: Container,
     state: Mutex<State>,
     /// Requests that are held wait for a change here.
     changes: [watch::Sender<()>; 4],
@@ -70,6 +71,8 @@ struct Limits {
 
 struct State {
     playlists: Playlists,
+    /// The first codec for which the container has no form.
+    unsupported: Option<CodecId>,
     has_ended: bool,
     /// For each rendition the playlist and its delta update, with its compressed form.
     compressed: [[Option<(Bytes, Bytes)>; 2]; 3],
@@ -88,10 +91,13 @@ impl Live {
         counters: Arc<Counters>,
         now_ms: u64,
     ) -> Result<Self, livetrail_hls::OptionsError> {
+        let container = options.container(&key.app);
         Ok(Self {
             key,
+            container,
             state: Mutex::new(State {
-                playlists: Playlists::new(options.playlists())?,
+                playlists: Playlists::new(options.playlists(container))?,
+                unsupported: None,
                 has_ended: false,
                 compressed: Default::default(),
             }),
@@ -157,6 +163,9 @@ impl Live {
                     Event::Targets(_) => changed = [true; 4],
                     Event::Irregular(irregularity) => {
                         self.counters.irregular(irregularity);
+                        if let Irregularity::UnsupportedCodec { codec } = irregularity {
+                            self.note_unsupported(&mut state, *codec);
+                        }
                         let stream = livetrail_engine::log::stream(&self.key);
                         tracing::debug!(%stream, what = irregularity.label(), "unusual input");
                     }
@@ -168,6 +177,16 @@ impl Live {
         }
         self.counters.segments.fetch_add(segments, Relaxed);
         self.wake(changed);
+    }
+
+    /// Warns of a stream's first codec that cannot be segmented. Its other tracks are.
+    fn note_unsupported(&self, state: &mut State, codec: CodecId) {
+        if state.unsupported.replace(codec).is_none() {
+            let stream = livetrail_engine::log::stream(&self.key);
+            let container = name_of(self.container);
+            let codec = codec.label();
+            tracing::warn!(%stream, codec, container, "HLS has no form for a track of a stream");
+        }
     }
 
     /// Shortens the window if it is too large, or if all memory is used and this stream has more
@@ -222,7 +241,12 @@ impl Live {
             None if state.has_ended => Some(Err(Refusal::Missing)),
             None => None,
         };
-        self.hold(Topic::Multivariant, holder, look).await
+        let found = self.hold(Topic::Multivariant, holder, look).await;
+        // A stream without any track that can be played would be waited for in vain for ever.
+        found.map_err(|refusal| match (refusal, self.state().unsupported) {
+            (Refusal::InVain(_), Some(codec)) => Refusal::Codec(codec, name_of(self.container)),
+            (refusal, _) => refusal,
+        })
     }
 
     /// A media playlist. A blocking reload is held until the playlist has what it asks for.
@@ -387,6 +411,13 @@ impl State {
     }
 }
 
+fn name_of(container: Container) -> &'static str {
+    match container {
+        Container::Cmaf => "fragmented MP4",
+        Container::MpegTs => "MPEG-TS",
+    }
+}
+
 fn index(topic: Topic) -> usize {
     match topic {
         Topic::Of(Rendition::Video) => 0,
@@ -407,4 +438,89 @@ fn compress(bytes: &[u8]) -> Bytes {
     // Writing to a vector cannot fail.
     let _ = gzip.write_all(bytes);
     gzip.finish().unwrap_or_default().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        future::Future,
+        task::{Context, Poll, Waker},
+    };
+
+    use livetrail_engine::{FrameFlags, MediaFrame};
+    use livetrail_segment::Segmenter;
+    use tokio::task::unconstrained;
+
+    use super::*;
+
+    /// A stream of sound, and how it continues.
+    struct Source {
+        live: Arc<Live>,
+        segmenter: Segmenter,
+        next: i64,
+    }
+
+    impl Source {
+        fn new(options: &HlsOptions) -> Self {
+            let key = StreamKey::parse("live", "cam").unwrap();
+            let mut source = Self {
+                live: Arc::new(Live::new(key, options, Arc::default(), 0).unwrap()),
+                segmenter: Segmenter::new(options.segmenter(Container::Cmaf, 0, 0)).unwrap(),
+                next: 0,
+            };
+            let config = vec![0x11, 0x90].into();
+            let config = MediaFrame::audio(CodecId::Aac, 0, FrameFlags::CONFIG, config);
+            source.push(&config);
+            source
+        }
+
+        fn push(&mut self, frame: &MediaFrame) {
+            let mut events = Vec::new();
+            self.segmenter.push(frame, &mut events);
+            self.live.apply(&mut events, 0, 1);
+        }
+
+        fn run(&mut self, frames: i64) {
+            for _ in 0..frames {
+                let time_ms = self.next * 1_024 / 48;
+                let payload = vec![0x21; 60].into();
+                let frame = MediaFrame::audio(CodecId::Aac, time_ms, FrameFlags::NONE, payload);
+                self.push(&frame);
+                self.next += 1;
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn ten_thousand_requests_are_held_and_the_next_is_refused_by_the_name_of_the_bound() {
+        let mut source = Source::new(&HlsOptions::default());
+        source.run(300);
+        let (live, counters) = (source.live.clone(), source.live.counters.clone());
+        let sequence = live.next_numbers().0;
+        let reload = Reload::parse(&format!("_HLS_msn={sequence}")).unwrap();
+        let ask = || live.playlist(Rendition::Audio, &reload, false, Holder { viewer: None });
+        // A task of the runtime may do no more than some steps of this at once.
+        let held = (0..10_000).map(|_| Box::pin(unconstrained(ask())));
+        let mut held: Vec<_> = held.collect();
+        let mut cx = Context::from_waker(Waker::noop());
+        for request in &mut held {
+            assert!(request.as_mut().poll(&mut cx).is_pending());
+        }
+        let refused = ask().await.unwrap_err();
+        assert_eq!(refused, Refusal::Limit("hls.max_held_per_stream"));
+        assert_eq!(counters.held_over_limit.load(Relaxed), 1);
+
+        source.run(100);
+        let mut texts = held.iter_mut().map(|request| {
+            let Poll::Ready(Ok(text)) = request.as_mut().poll(&mut cx) else {
+                panic!("the segment is there");
+            };
+            text.bytes
+        });
+        let first = texts.next().unwrap();
+        assert!(texts.all(|text| text.as_ptr() == first.as_ptr()));
+        assert_eq!(counters.renderings.load(Relaxed), 1);
+        assert_eq!(counters.held.load(Relaxed), 0);
+        assert!(ask().await.is_ok());
+    }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use livetrail_engine::{AppName, AppPattern};
+use livetrail_segment::Container;
 
 /// When a stream is segmented.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -22,6 +23,9 @@ pub enum HlsStart {
 pub struct HlsOptions {
     /// The applications whose streams are served; all if it is empty, which is the default.
     pub applications: Vec<AppPattern>,
+    /// The applications whose segments are MPEG-TS, for players that know nothing else, instead of
+    /// fragmented MP4. They have one playlist with both tracks, without parts. Default none.
+    pub mpegts: Vec<AppPattern>,
     /// When a stream is segmented. Default [`HlsStart::Demand`].
     pub start: HlsStart,
     /// The wanted duration of a segment: 500 ms to 60 s. Default 2 s.
@@ -63,6 +67,7 @@ impl Default for HlsOptions {
     fn default() -> Self {
         Self {
             applications: Vec::new(),
+            mpegts: Vec::new(),
             start: HlsStart::default(),
             segment: Duration::from_secs(2),
             longest_segment: Duration::from_secs(10),
@@ -82,13 +87,24 @@ impl Default for HlsOptions {
 }
 
 impl HlsOptions {
+    /// The container of an application's segments.
+    pub(super) fn container(&self, app: &AppName) -> Container {
+        let mut patterns = self.mpegts.iter();
+        if patterns.any(|pattern| pattern.covers(app)) {
+            Container::MpegTs
+        } else {
+            Container::Cmaf
+        }
+    }
+
     /// The settings of a stream's segmenter that starts with these numbers.
     pub(super) fn segmenter(
         &self,
+        container: Container,
         sequence: u64,
         discontinuity: u64,
     ) -> livetrail_segment::Options {
-        let mut options = livetrail_segment::Options::default();
+        let mut options = livetrail_segment::Options::new(container);
         options.segment = self.segment;
         options.longest_segment = self.longest_segment;
         options.part = self.part;
@@ -97,11 +113,12 @@ impl HlsOptions {
         options
     }
 
-    pub(super) fn playlists(&self) -> livetrail_hls::Options {
+    pub(super) fn playlists(&self, container: Container) -> livetrail_hls::Options {
         let mut options = livetrail_hls::Options::default();
         options.window = self.window;
         options.max_bytes = self.max_stream_bytes;
-        options.low_latency = self.low_latency;
+        // A part of MPEG-TS has no tables: a player could not start with it.
+        options.low_latency = self.low_latency && container == Container::Cmaf;
         options
     }
 
@@ -112,8 +129,10 @@ impl HlsOptions {
     }
 
     pub(super) fn check(&self) -> Result<(), HlsOptionsError> {
-        livetrail_segment::Segmenter::new(self.segmenter(0, 0))?;
-        livetrail_hls::Playlists::new(self.playlists())?;
+        for container in [Container::Cmaf, Container::MpegTs] {
+            livetrail_segment::Segmenter::new(self.segmenter(container, 0, 0))?;
+            livetrail_hls::Playlists::new(self.playlists(container))?;
+        }
         Ok(())
     }
 }

@@ -7,7 +7,7 @@ use axum::{
     http::{HeaderValue, Response, StatusCode, header},
     response::IntoResponse as _,
 };
-use livetrail_engine::Reason;
+use livetrail_engine::{CodecId, Reason};
 use livetrail_hls::BadReload;
 
 use crate::{error::Error, problem::Problem};
@@ -33,6 +33,9 @@ pub(crate) enum Refusal {
     /// There is no such segment, part or playlist.
     #[error("not there")]
     Missing,
+    /// The container has no form for the stream's only codec.
+    #[error("the stream has {} alone, which HLS does not have in {}", .0.label(), .1)]
+    Codec(CodecId, &'static str),
     /// Held for as long as possible, and nothing came (section 6.2.5.2).
     #[error("nothing came in time")]
     InVain(Duration),
@@ -54,6 +57,7 @@ impl From<Refusal> for Response<Body> {
             Refusal::Token(_) => (StatusCode::FORBIDDEN, "bad_token"),
             Refusal::Over(ref reason) => (StatusCode::FORBIDDEN, reason.label()),
             Refusal::Missing => (StatusCode::NOT_FOUND, "not_found"),
+            Refusal::Codec(..) => (StatusCode::NOT_FOUND, "unsupported_codec"),
             Refusal::InVain(_) => (StatusCode::SERVICE_UNAVAILABLE, "not_yet"),
             Refusal::Limit(_) => (StatusCode::SERVICE_UNAVAILABLE, "limit_reached"),
             Refusal::Range(_) => (StatusCode::RANGE_NOT_SATISFIABLE, "bad_range"),

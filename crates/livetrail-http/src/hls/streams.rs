@@ -88,7 +88,8 @@ impl Streams {
             return Err(Refusal::Limit("hls.max_bytes"));
         }
         let (sequence, discontinuity) = first_numbers(engine.clock().unix_ms(), present.as_deref());
-        let segmenter = Segmenter::new(options.segmenter(sequence, discontinuity));
+        let container = options.container(&key.app);
+        let segmenter = Segmenter::new(options.segmenter(container, sequence, discontinuity));
         let live = Live::new(key.clone(), options, counters.clone(), now_ms);
         let (Ok(segmenter), Ok(live)) = (segmenter, live) else {
             // The options were checked when they were set.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use livetrail_engine::{Attempt, CodecId, FrameFlags, MediaFrame, StreamKey};
+use livetrail_engine::{AppPattern, Attempt, CodecId, FrameFlags, MediaFrame, StreamKey};
 use livetrail_http::HttpConfig;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -182,6 +182,62 @@ async fn unusual_streams_are_played_and_counted_by_name() {
         let counted: Vec<_> = counted.map(|((label, _), _)| label).collect();
         assert_eq!(counted, stream.counted, "{name}");
     }
+}
+
+#[tokio::test]
+async fn an_application_with_mpeg_ts_has_one_playlist_and_names_codecs_without_a_form() {
+    let mut options = options();
+    options.mpegts = vec![AppPattern::new("live").unwrap()];
+    let server = serve(live(), options).await;
+    let mut encoder = Encoder::start(&server).await;
+    encoder.push(80);
+    let entry = server.text("/live/cam/index.m3u8").await;
+    assert!(
+        entry.contains(",CODECS=\"avc1.4d400c,mp4a.40.2\""),
+        "{entry}"
+    );
+    let [main] = names(&entry)[..] else {
+        panic!("{entry}");
+    };
+    let token = main.strip_suffix("main.m3u8").unwrap();
+    let text = server.text(&format!("/live/cam/{main}")).await;
+    assert!(
+        !text.contains("#EXT-X-PART") && !text.contains("#EXT-X-MAP"),
+        "{text}"
+    );
+    let path = format!("/live/cam/{token}{}", names(&text)[1]);
+    let (head, body) = answer(get(server.address, &path).await).await;
+    assert!(head.contains("content-type: video/mp2t"), "{head}");
+    assert!(
+        body.chunks(188)
+            .all(|packet| packet.len() == 188 && packet[0] == 0x47)
+    );
+    // A reload is held until the next segment is there.
+    let next = names(&text).last().unwrap()[1..].strip_suffix(".ts");
+    let next: u64 = next.unwrap().parse().unwrap();
+    let reload = format!("/live/cam/{main}?_HLS_msn={}", next + 1);
+    let held = get(server.address, &reload).await;
+    until(|| server.counts().held == 1).await;
+    encoder.push(30);
+    let (_, body) = answer(held).await;
+    let name = format!("\nm{}.ts\n", next + 1);
+    assert!(String::from_utf8_lossy(&body).contains(&name));
+
+    let attempt = Attempt::new(StreamKey::parse("live", "voice").unwrap(), "test");
+    let mut publication = server.engine.publish(attempt).await.unwrap();
+    until(|| server.counts().streams == 2).await;
+    for n in 0..100 {
+        let sound = vec![0xfc; 60].into();
+        let sound = MediaFrame::audio(CodecId::Opus, n * 20, FrameFlags::NONE, sound);
+        publication.push(sound).unwrap();
+    }
+    let (head, body) = answer(get(server.address, "/live/voice/index.m3u8").await).await;
+    assert!(head.starts_with("HTTP/1.0 404"), "{head}");
+    let body = String::from_utf8_lossy(&body);
+    assert!(
+        body.contains("unsupported_codec") && body.contains("has opus alone"),
+        "{body}"
+    );
 }
 
 #[tokio::test]

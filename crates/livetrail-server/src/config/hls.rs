@@ -32,6 +32,8 @@ pub(crate) struct Hls {
     pub(crate) enabled: bool,
     #[serde(with = "types::app_patterns")]
     pub(crate) applications: Vec<AppPattern>,
+    #[serde(with = "types::app_patterns")]
+    pub(crate) mpegts_applications: Vec<AppPattern>,
     pub(crate) start: Start,
     pub(crate) segment: Span,
     pub(crate) longest_segment: Span,
@@ -57,6 +59,7 @@ impl Default for Hls {
         Self {
             enabled: true,
             applications: of.applications,
+            mpegts_applications: of.mpegts,
             start: match of.start {
                 HlsStart::Publish => Start::Publish,
                 _ => Start::Demand,
@@ -102,6 +105,7 @@ impl Hls {
     pub(crate) fn options(&self) -> HlsOptions {
         let mut options = HlsOptions::default();
         options.applications = self.applications.clone();
+        options.mpegts = self.mpegts_applications.clone();
         options.start = match self.start {
             Start::Demand => HlsStart::Demand,
             Start::Publish => HlsStart::Publish,
