@@ -230,7 +230,8 @@ fn join(address: SocketAddr, config: &Arc<rustls::ClientConfig>) -> std::io::Res
 #[allow(clippy::print_stderr, reason = "the long form shows its figures")]
 #[test]
 fn certificates_are_exchanged_under_joins_and_an_invalid_pair_changes_nothing() {
-    let site = Site::start(Config::new().auth("play = \"open\""));
+    let warning = "[tls]\nexpiry_warning = \"3650d\"";
+    let site = Site::start(Config::new().auth("play = \"open\"").lines(warning));
     let Site {
         authority,
         mut server,
@@ -314,6 +315,14 @@ fn certificates_are_exchanged_under_joins_and_an_invalid_pair_changes_nothing() 
     std::fs::copy(authority.path("other.key"), &key).expect("a copy");
     clock::wait_until("a healthy server", ENDS, || {
         server.get("/health").json()["status"] == "ok"
+    });
+    // One that is valid, and expires within `expiry_warning`, is served and named.
+    authority.sign("server", &[rtmps, https], 2030);
+    clock::wait_until("a certificate that expires", ENDS, || {
+        let health = server.get("/health").json();
+        health["status"] == "degraded"
+            && health["certificates_expiring"] == serde_json::json!(["localhost"])
+            && health["certificates_invalid"] == serde_json::json!([])
     });
 
     tool::interrupt(publisher);

@@ -5,7 +5,7 @@ use axum::{
     extract::{State, rejection::JsonRejection},
     http::HeaderMap,
 };
-use livetrail_engine::ClientAddress;
+use livetrail_engine::{ClientAddress, log};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -103,6 +103,8 @@ pub(super) async fn kick(
     let more = engine.sessions_after(None, 1, |session| selection.fits(session));
     tracing::info!(
         sessions = ended.len(),
+        peer = log::personal(client.peer),
+        via = client.via.map(tracing::field::display),
         operator = operator.name.as_deref(),
         "sessions kicked"
     );

@@ -8,7 +8,7 @@ use axum::{
     },
     http::HeaderMap,
 };
-use livetrail_engine::{ClientAddress, Clock as _, SessionId};
+use livetrail_engine::{ClientAddress, Clock as _, SessionId, log};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -65,7 +65,7 @@ pub(super) struct Expiry {
     operation_id = "renew_session",
     tag = "sessions",
     security((), ("token" = [])),
-    params(("id" = String, Path, description = "The session's id.")),
+    params(("id" = String, Path, format = "uuid", description = "The session's id.")),
     request_body = NewExpiry,
     responses(
         (status = 200, description = "It expires then.", body = Expiry),
@@ -90,7 +90,7 @@ pub(super) async fn renew(
     let until_ms = until_ms.map_err(ApiError::BadExpiry)?;
     let renewed = engine.renew(id, Some(until_ms));
     let renewed = renewed.map_err(|_| ApiError::NoSuchSession)?;
-    tracing::info!(session = %id, operator = operator.name.as_deref(), "session renewed");
+    tracing::info!(session = %id, peer = log::personal(client.peer), via = client.via.map(tracing::field::display), operator = operator.name.as_deref(), "session renewed");
     let caller = Caller {
         token: operator.name,
         client: Some(client),

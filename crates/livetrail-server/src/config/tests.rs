@@ -1,6 +1,7 @@
 //! Tests of precedence, and of the errors of wrong settings.
 
 mod example;
+mod pages;
 
 use std::time::Duration;
 
