@@ -1,5 +1,6 @@
 //! The benchmarks' tools: clocks, medians, a latency histogram, a table, and the compared ways.
 
+pub mod hls;
 pub mod ledger;
 pub mod offer;
 pub mod trail;

@@ -26,6 +26,7 @@ const BENCHES: &[&str] = &[
     "file-sink",
     "fanout",
     "viewers",
+    "hls",
     "handshakes",
     "profile",
     "ledger",

@@ -28,7 +28,7 @@ const STOP_PATIENCE: Duration = Duration::from_secs(60);
 pub const STDOUT_SINK: &str = "[[sink]]\nname = \"stdout\"\n[sink.stdout]\n";
 
 /// Where Debian puts nginx's module.
-const NGINX_RTMP: &str = "/usr/lib/nginx/modules/ngx_rtmp_module.so";
+pub const NGINX_RTMP: &str = "/usr/lib/nginx/modules/ngx_rtmp_module.so";
 
 /// The program that is started.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -175,6 +175,10 @@ impl Server {
                 let path = dir.path().join("livetrail.toml");
                 let sending = sending(*interval_ms, *threads, *io_uring);
                 let mut config = livetrail_config(dir.path(), rtmp, http, &sending);
+                if *by_http {
+                    // RTMP is for publishers, so the files that may be open are for viewers.
+                    config = config.replacen("= 60000", "= 2000", 1);
+                }
                 if *by_tls {
                     let address = free_address()?;
                     let (chain, key) = tls::certificate(dir.path())?;
@@ -376,7 +380,7 @@ pub fn build(features: &str) -> Result<PathBuf> {
 }
 
 /// A port that was free a moment ago.
-fn free_address() -> Result<SocketAddr> {
+pub fn free_address() -> Result<SocketAddr> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
 }
 
@@ -439,7 +443,8 @@ pub struct Used {
 }
 
 impl Usage {
-    fn of(pid: u32) -> Result<Self> {
+    /// Of this process.
+    pub fn of(pid: u32) -> Result<Self> {
         let mut usage = Self {
             cpu_ns: HashMap::new(),
             names: HashMap::new(),
