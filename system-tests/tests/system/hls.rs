@@ -202,7 +202,7 @@ fn a_viewers_address_outlives_the_server_unless_it_was_kicked_and_keys_are_excha
         format!("/live/cam/s/{first}/nothing.here"),
         format!("/live/cam/s/{first}"),
         format!("/{first}/cam/index.m3u8?token={first}"),
-        format!("/live/cam.flv%3Ftoken={first}.flv"),
+        format!("/live/none.flv%3Ftoken={first}.flv"),
         format!("/live/other/s/{first}/video.m3u8?_HLS_msn=x"),
         format!("/api/v1/{first}?token={first}"),
         format!("/api/cam/index.m3u8?token={first}"),
@@ -219,7 +219,8 @@ fn a_viewers_address_outlives_the_server_unless_it_was_kicked_and_keys_are_excha
     // Another key comes first; the one before still opens.
     let keys = server.data().join("trail/private/hls.keys");
     let before = std::fs::read_to_string(&keys).expect("the keys");
-    replace(&keys, &format!("1 {}\n{before}", "0f".repeat(32)));
+    let new_key = format!("{} {}\n", clock::wall_ms() / 1_000, "0f".repeat(32));
+    replace(&keys, &format!("{new_key}{before}"));
     server.signal(Signal::HUP);
     let key_of = |token: &str| token.get(..7).map(str::to_owned);
     clock::wait_until("another key seals", ENDS, || {
@@ -229,7 +230,7 @@ fn a_viewers_address_outlives_the_server_unless_it_was_kicked_and_keys_are_excha
     assert_eq!(server.get(&other).status, 200);
     assert_eq!(server.get(&address).status, 200);
     // A file without the key refuses its tokens.
-    replace(&keys, &format!("1 {}\n", "0f".repeat(32)));
+    replace(&keys, &new_key);
     clock::wait_until("the token of the removed key is refused", ENDS, || {
         server.get(&address).status == 403
     });
