@@ -18,6 +18,9 @@ pub struct ViewerToken {
     pub share: Option<Uuid>,
     /// When it expires, in milliseconds since 1970 (UTC).
     pub expires_unix_ms: u64,
+    /// Whether the viewer's media may come from caches of others, so that nobody knows how much of
+    /// it the viewer got.
+    pub from_caches: bool,
     /// The session that was opened with it before, as far as the engine remembers. The engine sets
     /// it.
     pub resumes: Option<SessionId>,
@@ -31,6 +34,7 @@ impl ViewerToken {
             id,
             share: None,
             expires_unix_ms,
+            from_caches: false,
             resumes: None,
         }
     }
@@ -45,6 +49,13 @@ impl ViewerToken {
     #[must_use]
     pub fn share(mut self, share: Option<Uuid>) -> Self {
         self.share = share;
+        self
+    }
+
+    /// Sets whether the viewer's media may come from caches.
+    #[must_use]
+    pub fn from_caches(mut self, from_caches: bool) -> Self {
+        self.from_caches = from_caches;
         self
     }
 

@@ -57,6 +57,8 @@ struct Context<'a> {
     share_link: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     resumes: Option<SessionId>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    from_caches: bool,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
@@ -81,6 +83,7 @@ impl Serialize for SessionContext {
             viewer_token: token.map(|token| token.id.to_string()),
             share_link: token.and_then(|token| Some(token.share?.to_string())),
             resumes: token.and_then(|token| token.resumes),
+            from_caches: token.is_some_and(|token| token.from_caches),
         };
         shown.serialize(serializer)
     }

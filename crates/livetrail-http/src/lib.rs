@@ -57,7 +57,7 @@ pub use error::{Error, Result};
 #[doc(hidden)]
 pub use fuzz::{fuzz_forwarded, fuzz_request};
 pub use handler::router;
-pub use hls::{Hls, HlsCounts, HlsOptions, HlsOptionsError, HlsStart};
+pub use hls::{Hls, HlsCdn, HlsCounts, HlsOptions, HlsOptionsError, HlsStart};
 pub use listen::HttpGateway;
 pub use problem::{PROBLEM_JSON, Problem};
 pub use protocol::{FlvTag, Framing, Variant};

@@ -46,7 +46,7 @@ impl Row {
 use FieldType::{Bytes, Digest, Flag, Id, List, Number, Text};
 
 /// The rows, by subject.
-pub(crate) const ROWS: [Row; 48] = [
+pub(crate) const ROWS: [Row; 49] = [
     // Operators.
     row(
         "request",
@@ -167,6 +167,11 @@ pub(crate) const ROWS: [Row; 48] = [
         "counted_by",
         Text,
         "Of an HLS viewer: what its separate requests have in common, such as `token` or `address`.",
+    ),
+    row(
+        "media_from",
+        Text,
+        "Of an HLS viewer: `caches` if they may have served its segments, so that its totals are unknown.",
     ),
     row(
         "last_seen_ms",

@@ -70,9 +70,16 @@ pub(crate) fn fill(record: &mut AuditRecord, transition: &Transition, context: &
         Transition::Left(left) => {
             end(record, &left.reason);
             let totals = &left.totals;
-            record.bytes = Some(totals.bytes);
-            record.frames = Some(totals.frames);
-            record.dropped_frames = Some(totals.dropped_frames);
+            // Nobody knows what caches have delivered.
+            if context
+                .token
+                .as_ref()
+                .is_none_or(|token| !token.from_caches)
+            {
+                record.bytes = Some(totals.bytes);
+                record.frames = Some(totals.frames);
+                record.dropped_frames = Some(totals.dropped_frames);
+            }
             record.duration_ms = u64::try_from(totals.duration.as_millis()).ok();
             record.detail = left.detail.as_ref().map(|detail| detail.as_str().into());
             if let Some(requests) = totals.requests {
@@ -147,6 +154,9 @@ fn add_token(extra: &mut Extra, context: &SessionContext) {
     };
     // These are fields of schema 2 with values of their type, so none is refused.
     let _ = extra.insert("counted_by", Value::Text("token".to_owned()));
+    if token.from_caches {
+        let _ = extra.insert("media_from", Value::Text("caches".to_owned()));
+    }
     let _ = extra.insert("viewer_token", Value::Text(token.id.to_string()));
     if let Some(share) = token.share {
         let _ = extra.insert("share_link", Value::Text(share.to_string()));

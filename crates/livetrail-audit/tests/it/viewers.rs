@@ -127,3 +127,34 @@ async fn the_token_its_addresses_and_its_revocation_are_on_record() {
         assert_eq!(parse_canonical(&bytes).as_ref(), Ok(record));
     }
 }
+
+#[tokio::test]
+async fn what_a_viewer_gets_from_caches_is_unknown_on_record() {
+    let sink = Memory::new();
+    let pipeline = AuditPipeline::builder(sink.clone()).build().unwrap();
+    let pipeline = Arc::new(pipeline);
+    let engine = Engine::builder()
+        .application(AppSpec::new("live"))
+        .observer(pipeline.clone())
+        .build()
+        .unwrap();
+    let key = StreamKey::parse("live", "cam").unwrap();
+    let _publication = engine.publish(Attempt::new(key, "rtmp")).await.unwrap();
+    let mut ended = Vec::new();
+    for from_caches in [false, true] {
+        let token = ViewerToken::new(Uuid::from_u128(from_caches.into()), u64::MAX);
+        let viewing = watch(&engine, token.from_caches(from_caches)).await;
+        viewing.count(3, 4_000);
+        let session = viewing.session();
+        drop(viewing);
+        pipeline.sync().await.unwrap();
+        let records = of(&sink.records(), session);
+        let expected = from_caches.then(|| "caches".to_owned());
+        assert_eq!(text(&records[0], "media_from"), expected);
+        let last = records.last().unwrap();
+        ended.push((last.bytes, last.frames, last.dropped_frames));
+    }
+    assert_eq!(ended, [(Some(4_000), Some(3), Some(0)), (None, None, None)]);
+    let (findings, _) = TrailChecker::new().check(&sink.records());
+    assert_eq!(findings, []);
+}

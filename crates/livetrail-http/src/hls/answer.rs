@@ -17,7 +17,7 @@ use super::{
     counts::Counted,
     live::{Holder, Live, Text},
     refusal::Refusal,
-    tokens::{admission, viewer_token},
+    tokens::admission,
     viewers::Viewer,
 };
 use crate::{
@@ -46,6 +46,11 @@ impl Hls {
                     token,
                     resource,
                 } => self.media(&named, token, resource, request).await,
+                Asked::Shared {
+                    named,
+                    secret,
+                    resource,
+                } => self.shared(&named, secret, resource, request).await,
             }
         };
         let answer = tokio::select! {
@@ -76,8 +81,7 @@ impl Hls {
         let now_unix_ms = hls.engine.clock().unix_ms();
         let claims = hls.tokens.claims(&key, &admitted, now_unix_ms);
         let live = self.published(&key).await?;
-        let viewer = None;
-        let text = live.multivariant(Holder { viewer }).await?;
+        let text = live.multivariant(Holder::of(None)).await?;
         // The names of nodes and principals are not longer than a token may contain.
         let token = hls.tokens.seal(&claims).map_err(|error| {
             tracing::error!(%error, "a token cannot be sealed");
@@ -163,37 +167,47 @@ impl Hls {
             Resource::Playlist(rendition) => {
                 let viewer = viewer.as_deref();
                 let takes_gzip = takes_gzip(&request.headers);
-                let text = live.playlist(rendition, &reload, takes_gzip, Holder { viewer });
+                let text = live.playlist(rendition, &reload, takes_gzip, Holder::of(viewer));
                 let text = text.await?;
                 self.0.count_playlist();
                 Ok(playlist(text))
             }
-            _ => self.content(&live, viewer, resource, request).await,
+            _ => {
+                let holder = Holder::of(viewer.as_deref());
+                let (pieces, frames) = live.media(resource, holder).await?;
+                let pieces = Pieces::new(pieces);
+                let whole = pieces.len();
+                // There are no validators with which a condition could agree.
+                let is_conditional = request.headers.contains_key(header::IF_RANGE);
+                let content = self.content(pieces, resource, request, is_conditional);
+                let (response, mut pieces) = content?;
+                if let Some(viewer) = viewer {
+                    let frames = if pieces.len() == whole { frames } else { 0 };
+                    pieces = pieces.count_for(viewer, frames);
+                }
+                Ok(response.map(|()| Body::new(pieces)))
+            }
         }
     }
 
-    /// A segment, a part or an init segment, or a range of it.
-    async fn content(
+    /// The head of an answer with a segment, a part or an init segment, and the content or the
+    /// range of it that is asked for. A range is ignored if its condition does not hold.
+    pub(super) fn content(
         &self,
-        live: &Live,
-        viewer: Option<Arc<Viewer>>,
+        mut pieces: Pieces,
         resource: Resource,
         request: &Parts,
-    ) -> Result<Response<Body>, Refusal> {
-        let holder = Holder {
-            viewer: viewer.as_deref(),
-        };
-        let (pieces, mut frames) = live.media(resource, holder).await?;
-        let mut pieces = Pieces::new(pieces);
-        let mut response = Response::new(Body::empty());
+        ignores_range: bool,
+    ) -> Result<(Response<()>, Pieces), Refusal> {
+        let mut response = Response::new(());
         let headers = response.headers_mut();
         let bytes = pieces.len();
-        let range = asked_range(request, bytes);
+        let range = match ignores_range {
+            true => Some(None),
+            false => asked_range(request, bytes),
+        };
         if let Some((first, last)) = range.ok_or(Refusal::Range(bytes))? {
             pieces.cut(first, last);
-            if pieces.len() < bytes {
-                frames = 0;
-            }
             // Visible ASCII.
             if let Ok(range) = format!("bytes {first}-{last}/{bytes}").parse() {
                 headers.insert(header::CONTENT_RANGE, range);
@@ -205,12 +219,8 @@ impl Hls {
         headers.insert(header::CONTENT_TYPE, media_type);
         headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(pieces.len()));
-        if let Some(viewer) = viewer {
-            pieces = pieces.count_for(viewer, frames);
-        }
-        *response.body_mut() = Body::new(pieces);
         self.0.count_media();
-        Ok(response)
+        Ok((response, pieces))
     }
 
     /// The session of a token. A request for a head opens none.
@@ -246,7 +256,7 @@ impl Hls {
         let lease = lease.unwrap_or(hls.options.idle);
         let attempt = || {
             self.attempt(key.clone(), request)
-                .token(viewer_token(&claims))
+                .token(hls.viewer_token(&claims))
                 .admitted(admission(&claims))
         };
         let opened = hls
@@ -326,13 +336,10 @@ pub(super) fn takes_gzip(headers: &HeaderMap) -> bool {
 /// inner `None` is all of them, also for several ranges; the outer is a range outside of the
 /// content.
 fn asked_range(request: &Parts, bytes: u64) -> Option<Option<(u64, u64)>> {
-    let headers = &request.headers;
-    // There are no validators with which a condition could agree.
-    let is_conditional = headers.contains_key(header::IF_RANGE);
-    if request.method != Method::GET || is_conditional {
+    if request.method != Method::GET {
         return Some(None);
     }
-    let range = headers.get(header::RANGE);
+    let range = request.headers.get(header::RANGE);
     match range
         .and_then(|range| range.to_str().ok())
         .and_then(parse_range)
@@ -406,10 +413,6 @@ mod tests {
             let request = request(header::RANGE, range);
             assert_eq!(asked_range(&request, 10), expected, "{range}");
         }
-        let mut conditional = request(header::RANGE, "bytes=0-0");
-        let value = HeaderValue::from_static("\"x\"");
-        conditional.headers.insert(header::IF_RANGE, value);
-        assert_eq!(asked_range(&conditional, 10), whole);
         assert_eq!(asked_range(&request(header::RANGE, "bytes=0-"), 0), None);
     }
 

@@ -44,6 +44,8 @@ pub struct HlsCounts {
     pub playlists: u64,
     /// Segments, parts and init segments that were sent.
     pub media: u64,
+    /// The same under addresses without a token ([`HlsCdn::Segments`](super::HlsCdn::Segments)).
+    pub shared: u64,
     /// Segments that were made.
     pub segments: u64,
     /// Unusual input, by [`Irregularity::label`]; each label is there.
@@ -66,6 +68,7 @@ pub(crate) struct Counters {
     pub(crate) compressions: AtomicU64,
     pub(crate) playlists: AtomicU64,
     pub(crate) media: AtomicU64,
+    pub(crate) shared: AtomicU64,
     pub(crate) segments: AtomicU64,
     /// At most one entry for each label.
     irregularities: Mutex<BTreeMap<&'static str, u64>>,
@@ -104,6 +107,7 @@ impl Counters {
             compressions: of(&self.compressions),
             playlists: of(&self.playlists),
             media: of(&self.media),
+            shared: of(&self.shared),
             segments: of(&self.segments),
             irregularities: Irregularity::labels().map(of_label).collect(),
         }

@@ -23,6 +23,7 @@ use super::{
     counts::{Counted, Counters},
     options::HlsOptions,
     refusal::Refusal,
+    shared::Secret,
     viewers::Viewer,
 };
 
@@ -49,12 +50,16 @@ pub(crate) enum Topic {
 pub(crate) struct Live {
     key: StreamKey,
     container: Container,
+    /// What the addresses of media have instead of a token, if caches may keep them.
+    secret: Option<Secret>,
     state: Mutex<State>,
     /// Requests that are held wait for a change here.
     changes: [watch::Sender<()>; 4],
     /// When the last request came, in milliseconds of the engine's clock.
     asked_ms: AtomicU64,
     held: Arc<AtomicUsize>,
+    /// Those of them that have no token.
+    held_shared: Arc<AtomicUsize>,
     kept_bytes: AtomicUsize,
     counters: Arc<Counters>,
     limits: Limits,
@@ -67,6 +72,7 @@ struct Limits {
     all_bytes: usize,
     held: usize,
     held_of_stream: usize,
+    window: Duration,
 }
 
 struct State {
@@ -82,21 +88,44 @@ struct State {
 pub(crate) struct Holder<'a> {
     /// `None` for a request without a session.
     pub(crate) viewer: Option<&'a Viewer>,
+    /// For a request without a token.
+    pub(crate) is_shared: bool,
+}
+
+impl<'a> Holder<'a> {
+    /// A client with a token, which may have a session.
+    pub(crate) fn of(viewer: Option<&'a Viewer>) -> Self {
+        Self {
+            viewer,
+            is_shared: false,
+        }
+    }
+
+    /// A client without a token, such as a cache.
+    pub(crate) fn shared() -> Self {
+        Self {
+            viewer: None,
+            is_shared: true,
+        }
+    }
 }
 
 impl Live {
     pub(crate) fn new(
         key: StreamKey,
+        secret: Option<Secret>,
         options: &HlsOptions,
         counters: Arc<Counters>,
         now_ms: u64,
     ) -> Result<Self, livetrail_hls::OptionsError> {
         let container = options.container(&key.app);
+        let media_prefix = secret.as_ref().map(Secret::prefix).unwrap_or_default();
         Ok(Self {
             key,
             container,
+            secret,
             state: Mutex::new(State {
-                playlists: Playlists::new(options.playlists(container))?,
+                playlists: Playlists::new(options.playlists(container, media_prefix))?,
                 unsupported: None,
                 has_ended: false,
                 compressed: Default::default(),
@@ -104,6 +133,7 @@ impl Live {
             changes: Default::default(),
             asked_ms: AtomicU64::new(now_ms),
             held: Arc::default(),
+            held_shared: Arc::default(),
             kept_bytes: AtomicUsize::new(0),
             counters,
             limits: Limits {
@@ -111,12 +141,26 @@ impl Live {
                 all_bytes: options.max_bytes,
                 held: options.max_held,
                 held_of_stream: options.max_held_per_stream,
+                window: options.window,
             },
         })
     }
 
     pub(crate) fn key(&self) -> &StreamKey {
         &self.key
+    }
+
+    /// Whether this is the secret in the addresses of its media.
+    pub(crate) fn is_secret(&self, text: &str) -> bool {
+        self.secret.as_ref().is_some_and(|secret| secret.is(text))
+    }
+
+    /// For how long caches may keep its media: about as long as they can be fetched here.
+    pub(crate) fn lifetime(&self) -> Duration {
+        self.limits
+            .window
+            .max(self.longest_wait())
+            .saturating_mul(2)
     }
 
     /// Notes a request.
@@ -336,18 +380,24 @@ impl Live {
     }
 
     /// Counts a held request within all bounds.
-    fn count_held(&self, holder: &Holder<'_>) -> Result<[Option<Counted>; 3], Refusal> {
-        let of_viewer = holder.viewer.map(|viewer| {
-            let held = viewer.hold();
-            held.ok_or(Refusal::Limit("requests held for one viewer"))
-        });
+    fn count_held(&self, holder: &Holder<'_>) -> Result<[Option<Counted>; 4], Refusal> {
         let counted = || {
-            let of_viewer = of_viewer.transpose()?;
+            let of_viewer = holder.viewer.map(|viewer| {
+                let held = viewer.hold();
+                held.ok_or(Refusal::Limit("requests held for one viewer"))
+            });
+            // The other half is for viewers.
+            let of_shared = holder.is_shared.then(|| {
+                let most = self.limits.held_of_stream.div_ceil(2);
+                let held = Counted::new(&self.held_shared, most);
+                held.ok_or(Refusal::Limit("hls.max_held_per_stream"))
+            });
+            let (of_viewer, of_shared) = (of_viewer.transpose()?, of_shared.transpose()?);
             let of_stream = Counted::new(&self.held, self.limits.held_of_stream);
             let of_stream = of_stream.ok_or(Refusal::Limit("hls.max_held_per_stream"))?;
             let of_all = Counted::new(&self.counters.held, self.limits.held);
             let of_all = of_all.ok_or(Refusal::Limit("hls.max_held"))?;
-            Ok([of_viewer, Some(of_stream), Some(of_all)])
+            Ok([of_viewer, of_shared, Some(of_stream), Some(of_all)])
         };
         let counted = counted();
         if counted.is_err() {
@@ -464,7 +514,7 @@ mod tests {
         fn new(options: &HlsOptions) -> Self {
             let key = StreamKey::parse("live", "cam").unwrap();
             let mut source = Self {
-                live: Arc::new(Live::new(key, options, Arc::default(), 0).unwrap()),
+                live: Arc::new(Live::new(key, None, options, Arc::default(), 0).unwrap()),
                 segmenter: Segmenter::new(options.segmenter(Container::Cmaf, 0, 0)).unwrap(),
                 next: 0,
             };
@@ -498,7 +548,7 @@ mod tests {
         let (live, counters) = (source.live.clone(), source.live.counters.clone());
         let sequence = live.next_numbers().0;
         let reload = Reload::parse(&format!("_HLS_msn={sequence}")).unwrap();
-        let ask = || live.playlist(Rendition::Audio, &reload, false, Holder { viewer: None });
+        let ask = || live.playlist(Rendition::Audio, &reload, false, Holder::of(None));
         // A task of the runtime may do no more than some steps of this at once.
         let held = (0..10_000).map(|_| Box::pin(unconstrained(ask())));
         let mut held: Vec<_> = held.collect();

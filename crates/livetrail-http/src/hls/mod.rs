@@ -4,13 +4,15 @@
 //!  engine ── Tap ──▶ Feed ── segments, parts ──▶ Live ──▶ held requests, playlists, media
 //!                                                 ▲
 //!  GET /live/cam/index.m3u8?token=…   authorize ──┤ a token of our own, no session yet
-//!  GET /live/cam/s/TOKEN/video.m3u8   Viewers ────┘ the first one opens the session: Engine::watch
+//!  GET /live/cam/s/TOKEN/video.m3u8   Viewers ────┤ the first one opens the session: Engine::watch
+//!  GET /live/cam/m/SECRET/v17.m4s     shared ─────┘ for caches, without a session
 //! ```
 //!
 //! - [`options`], [`counts`], [`refusal`]: settings, figures, and what is refused.
 //! - [`streams`], [`feed`], [`live`]: which streams are segmented, how, and what requests find.
 //! - [`tokens`], [`viewers`]: who asks, and the sessions.
 //! - [`answer`], [`body`]: from a request to its answer.
+//! - [`shared`]: media under addresses that caches can keep.
 //!
 //! **Bounds.** Streams, bytes kept, requests held (of all, of a stream, of a viewer) and sessions:
 //! each has a setting or a constant, and a request beyond it is answered with 503 and the name of
@@ -25,6 +27,7 @@ mod feed;
 mod live;
 mod options;
 mod refusal;
+mod shared;
 mod streams;
 mod tokens;
 mod viewers;
@@ -39,8 +42,8 @@ use axum::{
     body::Body,
     http::{Response, request::Parts},
 };
-use livetrail_engine::{AppName, Engine, StreamEventKind, StreamKey};
-use livetrail_hls::token::Keys;
+use livetrail_engine::{AppName, Engine, StreamEventKind, StreamKey, ViewerToken};
+use livetrail_hls::token::{Claims, Keys};
 use tokio::{
     sync::broadcast::error::RecvError,
     time::{MissedTickBehavior, interval},
@@ -53,7 +56,7 @@ use crate::{
     protocol::{Asked, path},
 };
 pub use counts::HlsCounts;
-pub use options::{HlsOptions, HlsOptionsError, HlsStart};
+pub use options::{HlsCdn, HlsOptions, HlsOptionsError, HlsStart};
 
 /// How often sessions that have ended are forgotten.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
@@ -142,7 +145,7 @@ impl Hls {
         let asked = Asked::read(path, query, authorization(request))?;
         let named = match &asked {
             Asked::Entry(wanted) => &wanted.named,
-            Asked::Media { named, .. } => named,
+            Asked::Media { named, .. } | Asked::Shared { named, .. } => named,
         };
         let app = std::str::from_utf8(&named.app).ok();
         let app = app.and_then(|app| AppName::new(app).ok());
@@ -171,8 +174,18 @@ impl Inner {
         self.counters.media.fetch_add(1, Relaxed);
     }
 
+    fn count_shared(&self) {
+        self.counters.shared.fetch_add(1, Relaxed);
+    }
+
     fn count_viewer_over_limit(&self) {
         self.counters.viewers_over_limit.fetch_add(1, Relaxed);
+    }
+
+    /// What the engine knows of a token.
+    fn viewer_token(&self, claims: &Claims) -> ViewerToken {
+        let from_caches = self.options.cdn != HlsCdn::None;
+        tokens::viewer_token(claims).from_caches(from_caches)
     }
 
     /// Starts a stream that is published, if streams start so.

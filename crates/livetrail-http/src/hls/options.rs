@@ -17,6 +17,19 @@ pub enum HlsStart {
     Publish,
 }
 
+/// What caches in front may keep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum HlsCdn {
+    /// Nothing. Each viewer gets all media with its token, and its session's totals are exact.
+    #[default]
+    None,
+    /// Segments, parts and init segments: their addresses have no token, but a secret of the
+    /// stream, and anyone who knows one can fetch it. Playlists are for viewers with a token, so
+    /// sessions are exact, and their totals are unknown.
+    Segments,
+}
+
 /// The settings of [`Hls`](super::Hls). Each limit holds for the whole process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -28,6 +41,8 @@ pub struct HlsOptions {
     pub mpegts: Vec<AppPattern>,
     /// When a stream is segmented. Default [`HlsStart::Demand`].
     pub start: HlsStart,
+    /// What caches in front may keep. Default [`HlsCdn::None`].
+    pub cdn: HlsCdn,
     /// The wanted duration of a segment: 500 ms to 60 s. Default 2 s.
     pub segment: Duration,
     /// The duration that a segment may have because the encoder's GOPs are longer: `segment` to
@@ -69,6 +84,7 @@ impl Default for HlsOptions {
             applications: Vec::new(),
             mpegts: Vec::new(),
             start: HlsStart::default(),
+            cdn: HlsCdn::default(),
             segment: Duration::from_secs(2),
             longest_segment: Duration::from_secs(10),
             part: Duration::from_millis(500),
@@ -113,8 +129,14 @@ impl HlsOptions {
         options
     }
 
-    pub(super) fn playlists(&self, container: Container) -> livetrail_hls::Options {
+    /// The settings of a stream's playlists, with what precedes the names of media in them.
+    pub(super) fn playlists(
+        &self,
+        container: Container,
+        media_prefix: String,
+    ) -> livetrail_hls::Options {
         let mut options = livetrail_hls::Options::default();
+        options.media_prefix = media_prefix;
         options.window = self.window;
         options.max_bytes = self.max_stream_bytes;
         // A part of MPEG-TS has no tables: a player could not start with it.
@@ -131,7 +153,7 @@ impl HlsOptions {
     pub(super) fn check(&self) -> Result<(), HlsOptionsError> {
         for container in [Container::Cmaf, Container::MpegTs] {
             livetrail_segment::Segmenter::new(self.segmenter(container, 0, 0))?;
-            livetrail_hls::Playlists::new(self.playlists(container))?;
+            livetrail_hls::Playlists::new(self.playlists(container, String::new()))?;
         }
         Ok(())
     }

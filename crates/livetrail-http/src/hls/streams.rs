@@ -12,7 +12,14 @@ use std::{
 use livetrail_engine::{Clock, Engine, StreamKey, log};
 use livetrail_segment::Segmenter;
 
-use super::{counts::Counters, feed::Feed, live::Live, options::HlsOptions, refusal::Refusal};
+use super::{
+    counts::Counters,
+    feed::Feed,
+    live::Live,
+    options::{HlsCdn, HlsOptions},
+    refusal::Refusal,
+    shared::Secret,
+};
 
 /// 2020-01-01T00:00:00Z. Numbers of segments count from here, so that they grow over a restart.
 const EPOCH_UNIX_MS: u64 = 1_577_836_800_000;
@@ -54,6 +61,12 @@ impl Streams {
         self.0.options.idle.max(live.longest_wait())
     }
 
+    /// The stream, if it is segmented. This is no request of a viewer: on demand, it does not keep
+    /// the stream.
+    pub(crate) fn find(&self, key: &StreamKey) -> Option<Arc<Live>> {
+        self.live().get(key).cloned()
+    }
+
     /// The stream, which is segmented from now on if it was not. `None` if the engine does not have
     /// it; a stream that has just ended is returned.
     ///
@@ -90,7 +103,11 @@ impl Streams {
         let (sequence, discontinuity) = first_numbers(engine.clock().unix_ms(), present.as_deref());
         let container = options.container(&key.app);
         let segmenter = Segmenter::new(options.segmenter(container, sequence, discontinuity));
-        let live = Live::new(key.clone(), options, counters.clone(), now_ms);
+        let secret = match options.cdn {
+            HlsCdn::None => None,
+            HlsCdn::Segments => Some(Secret::new().ok_or(Refusal::Limit("random bytes"))?),
+        };
+        let live = Live::new(key.clone(), secret, options, counters.clone(), now_ms);
         let (Ok(segmenter), Ok(live)) = (segmenter, live) else {
             // The options were checked when they were set.
             return Ok(present);

@@ -29,6 +29,17 @@ pub(crate) enum Asked<'a> {
         token: &'a str,
         resource: Resource,
     },
+    /// A segment, a part or an init segment, by anyone who knows the secret of its stream, such as
+    /// a cache.
+    ///
+    /// ```text
+    /// /live/cam/m/SECRET/v17.3.m4s
+    /// ```
+    Shared {
+        named: Named,
+        secret: &'a str,
+        resource: Resource,
+    },
 }
 
 impl<'a> Asked<'a> {
@@ -39,16 +50,29 @@ impl<'a> Asked<'a> {
         authorization: Option<&str>,
     ) -> Option<Self> {
         let mut parts = path.rsplitn(4, '/');
-        if let (Some(name), Some(token), Some("s"), Some(stream)) =
+        if let (Some(name), Some(secret), Some(kind @ ("s" | "m")), Some(stream)) =
             (parts.next(), parts.next(), parts.next(), parts.next())
             && let Some(resource) = Resource::parse(name)
             && let Some(named) = path::named(stream, b"")
         {
-            return Some(Self::Media {
-                named,
-                token,
-                resource,
-            });
+            match resource {
+                _ if kind == "s" => {
+                    return Some(Self::Media {
+                        named,
+                        token: secret,
+                        resource,
+                    });
+                }
+                // Playlists are for viewers.
+                Resource::Playlist(_) => {}
+                _ => {
+                    return Some(Self::Shared {
+                        named,
+                        secret,
+                        resource,
+                    });
+                }
+            }
         }
         let named = path::named(path, ENTRY)?;
         Some(Self::Entry(Wanted::new(named, query, authorization)))
@@ -113,5 +137,21 @@ mod tests {
         assert_eq!(read("/live/x/s/y/s/T/v17.3.m4s"), (other, "T", part));
         assert_eq!(read("/live/cam/s//video.m3u8"), (cam(), "", playlist));
         assert_eq!(Asked::read("/live/x/s/y/cam.flv", None, None), None);
+    }
+
+    #[test]
+    fn what_follows_the_secret_of_a_stream_is_media_but_no_playlist() {
+        let Some(Asked::Shared {
+            named,
+            secret,
+            resource,
+        }) = Asked::read("/live/a/b/m/S/a17.m4s", None, None)
+        else {
+            panic!("it is for a cache");
+        };
+        assert_eq!(stream(&named), ("live", "a/b", true));
+        assert_eq!(secret, "S");
+        assert_eq!(resource, Resource::Segment(Rendition::Audio, 17));
+        assert_eq!(Asked::read("/live/a/m/S/audio.m3u8", None, None), None);
     }
 }

@@ -79,7 +79,7 @@ pub(crate) struct Encoder {
 }
 
 impl Encoder {
-    fn begin(mut publication: Publication) -> Self {
+    pub(crate) fn begin(mut publication: Publication) -> Self {
         let config = FrameFlags::CONFIG;
         let video = MediaFrame::video(CodecId::H264, 0, 0, config, AVC.into());
         let audio = MediaFrame::audio(CodecId::Aac, 0, config, vec![0x11, 0x90].into());
@@ -135,7 +135,7 @@ impl Server {
         String::from_utf8(body).unwrap()
     }
 
-    async fn status(&self, path: &str) -> u16 {
+    pub(crate) async fn status(&self, path: &str) -> u16 {
         let (head, _) = answer(get(self.address, path).await).await;
         head.split(' ').nth(1).unwrap().parse().unwrap()
     }
@@ -182,7 +182,7 @@ pub(crate) fn names(text: &str) -> Vec<&str> {
     text.lines().filter(|line| named(line)).collect()
 }
 
-fn parts(text: &str) -> Vec<&str> {
+pub(crate) fn parts(text: &str) -> Vec<&str> {
     let parts = text.lines().filter(|line| line.starts_with("#EXT-X-PART:"));
     parts.map(|line| line.split('"').nth(1).unwrap()).collect()
 }

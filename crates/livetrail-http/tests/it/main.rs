@@ -3,6 +3,7 @@
 mod common;
 mod counting;
 mod hls;
+mod hls_caches;
 mod hls_unusual;
 #[cfg(feature = "tls")]
 mod http2;

@@ -71,11 +71,15 @@ pub(super) struct SessionView {
     #[serde(skip_serializing_if = "Option::is_none")]
     expires: Option<String>,
     duration_ms: u64,
-    /// Payload bytes.
-    bytes: u64,
-    frames: u64,
+    /// Payload bytes. Absent, as are `frames` and `dropped_frames`, of a viewer whose media may
+    /// come from caches.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    frames: Option<u64>,
     /// Over the rate limit (publisher), or skipped because the viewer was behind.
-    dropped_frames: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dropped_frames: Option<u64>,
     /// Of a viewer: frames between it and the newest.
     lag_frames: u64,
 }
@@ -87,6 +91,8 @@ impl SessionView {
             true => text.map(Some),
             false => Some(None),
         };
+        let token = context.token.as_ref();
+        let known = token.is_none_or(|token| !token.from_caches);
         Self {
             session: context.session.to_string(),
             role: context.role.label(),
@@ -103,9 +109,9 @@ impl SessionView {
             started: crate::time::rfc3339(info.started_unix_ms),
             expires: info.expires_unix_ms.map(crate::time::rfc3339),
             duration_ms: millis(info.totals.duration),
-            bytes: info.totals.bytes,
-            frames: info.totals.frames,
-            dropped_frames: info.totals.dropped_frames,
+            bytes: known.then_some(info.totals.bytes),
+            frames: known.then_some(info.totals.frames),
+            dropped_frames: known.then_some(info.totals.dropped_frames),
             lag_frames: info.lag,
         }
     }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use livetrail_engine::AppPattern;
-use livetrail_http::{HlsOptions, HlsStart};
+use livetrail_http::{HlsCdn, HlsOptions, HlsStart};
 use livetrail_settings::{Bounds, ByteSize, Span, beside};
 use serde::Deserialize;
 
@@ -25,6 +25,16 @@ pub(crate) enum Start {
     Publish,
 }
 
+/// What caches in front may keep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Cdn {
+    /// Nothing.
+    None,
+    /// Media, but no playlists.
+    Segments,
+}
+
 /// HLS and low-latency HLS.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -35,6 +45,7 @@ pub(crate) struct Hls {
     #[serde(with = "types::app_patterns")]
     pub(crate) mpegts_applications: Vec<AppPattern>,
     pub(crate) start: Start,
+    pub(crate) cdn: Cdn,
     pub(crate) segment: Span,
     pub(crate) longest_segment: Span,
     pub(crate) low_latency: bool,
@@ -63,6 +74,10 @@ impl Default for Hls {
             start: match of.start {
                 HlsStart::Publish => Start::Publish,
                 _ => Start::Demand,
+            },
+            cdn: match of.cdn {
+                HlsCdn::Segments => Cdn::Segments,
+                _ => Cdn::None,
             },
             segment: Span(of.segment),
             longest_segment: Span(of.longest_segment),
@@ -109,6 +124,10 @@ impl Hls {
         options.start = match self.start {
             Start::Demand => HlsStart::Demand,
             Start::Publish => HlsStart::Publish,
+        };
+        options.cdn = match self.cdn {
+            Cdn::None => HlsCdn::None,
+            Cdn::Segments => HlsCdn::Segments,
         };
         options.segment = self.segment.0;
         options.longest_segment = self.longest_segment.0;

@@ -56,6 +56,11 @@ impl Now {
                 counts.media,
             ),
             (
+                "hls_shared_media_sent",
+                "Segments, parts and init segments sent without a token, for caches",
+                counts.shared,
+            ),
+            (
                 "hls_windows_shortened",
                 "Times that a window became shorter for hls.stream_memory or hls.memory",
                 counts.shortened,
