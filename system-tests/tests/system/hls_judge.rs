@@ -1,5 +1,5 @@
-//! The judge of HLS on streams of others: it plays what ffmpeg's own muxer writes, and finds the
-//! faults that are known of it, and no others.
+//! The judge of HLS on real streams. It plays what ffmpeg's own muxer writes, and finds the faults
+//! that are known of it, and no others. On the server it finds none.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use system_tests::hls_judge::{Http, Options, Rule, Verdict, judge};
-use system_tests::{Process, clip, clock, tool};
+use system_tests::{Config, Process, Server, Story, clip, clock, tool};
 use tempfile::TempDir;
 
 /// Long enough that segments are removed: six are listed, each of a second.
@@ -24,6 +24,36 @@ fn ffmpegs_fragmented_mp4_breaks_two_rules() {
 fn ffmpegs_mpeg_ts_breaks_two_rules() {
     let verdict = judged(&["-hls_segment_type", "mpegts"]);
     assert_known_faults(&verdict);
+}
+
+#[test]
+fn the_server_breaks_no_rule_while_its_publisher_reconnects() {
+    let config = Config::new().application("wait_for_publisher = \"30s\"");
+    let mut server = Server::start(config.lines("[hls]\nsegment = \"1s\""));
+    let publish = || tool::ffmpeg_publish(clip::small(), &server.rtmp_url("live/cam"), 120, None);
+    let publisher = publish();
+    server.await_frames("live/cam", 100);
+    let url = format!("http://{}/live/cam/index.m3u8", server.http());
+    let options = Options {
+        pauses: true,
+        ..options()
+    };
+    let judge = thread::spawn(move || judge(&mut Http::new(), &url, WATCH, &options));
+    server.await_frames("live/cam", 500);
+    tool::interrupt(publisher);
+    let publisher = publish();
+    let verdict = judge.join().expect("a verdict");
+    assert!(verdict.is_clean(), "{verdict}");
+    let seen = verdict.seen;
+    assert!(
+        seen.parts > 20 && seen.segments > 10 && seen.discontinuities > 0,
+        "{verdict}"
+    );
+    tool::interrupt(publisher);
+    let published = Story::new("rtmp", "live/cam").published("client_closed");
+    let judged = Story::new("hls", "live/cam").played("server_shutdown");
+    let sessions = [judged, published.clone(), published];
+    server.stop().assert_sessions(&sessions);
 }
 
 /// What Debian's ffmpeg does wrong if it copies a live stream: a multivariant playlist has no

@@ -171,6 +171,55 @@ fn clients_that_are_not_ours_publish_and_play_over_tls_and_so_do_ours() {
 }
 
 #[test]
+fn hls_is_played_over_http_2() {
+    let mut site = Site::start(Config::new().lines("[hls]\nsegment = \"1s\""));
+    let publisher =
+        tool::ffmpeg_publish(clip::small(), &site.server.rtmp_url("live/cam"), 120, None);
+    site.server.await_frames("live/cam", 75);
+    let (origin, resolve) = (
+        format!("https://localhost:{}/live/cam/", site.https.port()),
+        format!("localhost:{}:{}", site.https.port(), site.https.ip()),
+    );
+    let get = |name: &str| {
+        let mut curl = tool::tool("curl", "curl");
+        curl.args([
+            "-sS",
+            "--fail",
+            "--http2",
+            "--resolve",
+            &resolve,
+            "--cacert",
+        ]);
+        curl.arg(site.authority.ca());
+        // Twice on one connection, the second time at once.
+        curl.args(["-w", "\n%{http_version} %{num_connects}\n"]);
+        let url = format!("{origin}{name}");
+        curl.args([&url, &url]);
+        let answers = run("curl", &curl, ENDS).success().stdout;
+        assert!(answers.contains("\n2 1\n"), "{answers}");
+        assert!(answers.ends_with("\n2 0\n"), "{answers}");
+        answers
+    };
+    let entry = get("index.m3u8");
+    let playlist = entry.lines().find(|line| line.starts_with("s/"));
+    let playlist = playlist.expect("a playlist for the viewer");
+    let text = get(playlist);
+    let first = text.lines().find_map(|line| {
+        let number = line.strip_prefix("#EXT-X-MEDIA-SEQUENCE:")?;
+        number.parse::<u64>().ok()
+    });
+    // Held until that segment begins.
+    let later = first.expect("a number") + text.matches("#EXTINF").count() as u64 / 2 + 1;
+    let text = get(&format!("{playlist}?_HLS_msn={later}&_HLS_part=0"));
+    assert!(text.contains("#EXT-X-PART:"), "{text}");
+    tool::interrupt(publisher);
+    site.server.stop().assert_sessions(&[
+        Story::new("rtmp", "live/cam").published("client_closed"),
+        Story::new("hls", "live/cam").played("server_shutdown"),
+    ]);
+}
+
+#[test]
 fn gstreamer_publishes_and_plays_over_rtmps() {
     let mut site = Site::start(Config::new());
     // It knows only the authorities of the system.
