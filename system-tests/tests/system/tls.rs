@@ -371,7 +371,7 @@ fn certificates_are_exchanged_under_joins_and_an_invalid_pair_changes_nothing() 
         let health = server.get("/health").json();
         health["status"] == "degraded"
             && health["certificates_expiring"] == serde_json::json!(["localhost"])
-            && health["certificates_invalid"] == serde_json::json!([])
+            && health["certificates_invalid"].is_null()
     });
 
     tool::interrupt(publisher);
