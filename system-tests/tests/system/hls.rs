@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use livetrail_record::{AuditRecord, Value};
 use system_tests::{
-    Config, Packets, Process, Server, Signal, Story, Trail, clip, clock, http, tool,
+    Config, Packet, Packets, Process, Server, Signal, Story, Trail, clip, clock, http, tool,
 };
 
 /// The timeout for the end of a client whose stream has ended.
@@ -75,6 +75,45 @@ fn ffmpeg_and_gstreamer_play_hls_and_each_is_one_session() {
             .all(|bytes| bytes.is_some_and(|bytes| bytes > 10_000)),
         "{bytes:?}"
     );
+}
+
+#[test]
+fn ffmpeg_plays_an_application_with_mpeg_ts() {
+    let settings = "[hls]\nsegment = \"1s\"\nmpegts_applications = [\"live\"]";
+    let mut server = Server::start(Config::new().lines(settings));
+    let (sent, played) = (server.file("sent.flv"), server.file("played.flv"));
+    let url = server.rtmp_url("live/cam");
+    let publisher = tool::ffmpeg_publish(clip::small(), &url, 60, Some(&sent));
+    server.await_frames("live/cam", 100);
+    let viewer = play(&entry(&server, "live/cam"), &played);
+    server.await_records("play_started", 1);
+    let index = http::get(server.http(), "/live/cam/index.m3u8").text();
+    assert!(index.ends_with("/main.m3u8\n"), "{index}");
+    server.await_frames("live/cam", 500);
+    tool::interrupt(publisher);
+    viewer.wait(ENDS).success();
+    server.await_records("play_ended", 1);
+
+    tool::assert_decodes(&played);
+    let (published, played) = (Packets::of(&sent), Packets::of(&played));
+    for (sent, played) in [
+        (&published.video, &played.video),
+        (&published.audio, &played.audio),
+    ] {
+        assert!(played.len() > 100, "{} packets", played.len());
+        // They last as long as they did, up to the millisecond of FLV.
+        let length = |packets: &[Packet]| {
+            let (first, last) = (packets.first(), packets.last());
+            last.map_or(0, |last| last.dts_ms) - first.map_or(0, |first| first.dts_ms)
+        };
+        let expected = length(&sent[sent.len() - played.len()..]);
+        let found = length(played);
+        assert!(found.abs_diff(expected) <= 2, "{found} ms of {expected}");
+    }
+    server.stop().assert_sessions(&[
+        Story::new("rtmp", "live/cam").published("client_closed"),
+        Story::new("hls", "live/cam").played("stream_ended"),
+    ]);
 }
 
 #[test]
