@@ -16,7 +16,7 @@ mod documents;
 mod full_disk;
 mod hls;
 mod hls_clients;
-mod hls_crash;
+mod hls_ends;
 mod hls_judge;
 mod hls_library;
 mod hostile;

@@ -128,12 +128,17 @@ fn where_viewers_are_strict_too_they_are_refused_with_503_while_the_disk_is_full
     let config = Config::new()
         .audit("play = \"strict\"")
         .audit("deadline = \"1s\"");
-    let mut server = Server::start(config);
+    let mut server = Server::start(config.lines("[hls]\nsegment = \"1s\""));
     let url = server.rtmp_url("live/cam");
     let publisher = tool::ffmpeg_publish(clip::small(), &url, 30, None);
-    server.await_records("publish_started", 1);
+    server.await_frames("live/cam", 75);
+    // The entry of HLS is no session. The playlist behind it opens one.
+    let entry = server.get("/live/cam/index.m3u8").text();
+    let playlist = entry.lines().find(|line| line.starts_with("s/"));
+    let playlist = format!("/live/cam/{}", playlist.expect("a playlist for the viewer"));
     let full = resources::no_space(server.pid());
     assert_eq!(server.get("/live/cam.flv").status, 503);
+    assert_eq!(server.get(&playlist).status, 503);
     let mut refused = RawRtmp::connect(server.rtmp()).expect("a handshake");
     refused.open("live").expect("a connection");
     assert_eq!(
@@ -141,7 +146,7 @@ fn where_viewers_are_strict_too_they_are_refused_with_503_while_the_disk_is_full
         "NetStream.Play.Failed"
     );
     full.end_by(Signal::INT, ENDS);
-    server.await_records("play_ended", 2);
+    server.await_records("play_ended", 3);
 
     let trail = server.stop();
     publisher.wait(ENDS);
@@ -152,6 +157,7 @@ fn where_viewers_are_strict_too_they_are_refused_with_503_while_the_disk_is_full
     trail.assert_sessions(&[
         Story::new("rtmp", "live/cam").published("server_shutdown"),
         refused("http-flv"),
+        refused("hls"),
         refused("rtmp"),
     ]);
 }
