@@ -1,4 +1,4 @@
-//! Proxies of others in front of a server: Debian's haproxy, nginx and stunnel.
+//! Proxies of others in front of a server: Debian's haproxy, nginx, stunnel and varnish.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::Path;
@@ -85,6 +85,24 @@ impl Front {
         })
     }
 
+    /// varnish with these settings, in its own language. Objects are kept in memory.
+    ///
+    /// # Panics
+    /// When varnish is not there or does not start.
+    #[must_use]
+    pub fn varnish(settings: &str) -> Self {
+        let dir = TempDir::with_prefix("livetrail-varnish").expect("a directory");
+        let (file, address) = (dir.path().join("default.vcl"), free_address());
+        std::fs::write(&file, settings).expect("a file");
+        let mut command = tool("varnishd", "varnish");
+        // Without the jail it needs no user of its own.
+        command.args(["-j", "none", "-F", "-s", "malloc,64m", "-a"]);
+        command.arg(address.to_string());
+        command.arg("-n").arg(dir.path().join("state"));
+        command.arg("-f").arg(file);
+        Self::listening("varnishd", &command, vec![address], dir)
+    }
+
     fn start(
         program: &str,
         package: &str,
@@ -98,9 +116,18 @@ impl Front {
         std::fs::write(&file, settings(&addresses, dir.path())).expect("a file");
         let mut command: Command = tool(program, package);
         command.args(arguments(&file));
+        Self::listening(program, &command, addresses, dir)
+    }
+
+    fn listening(
+        program: &str,
+        command: &Command,
+        addresses: Vec<SocketAddr>,
+        dir: TempDir,
+    ) -> Self {
         let mut front = Self {
             addresses,
-            process: Process::spawn(program, &command),
+            process: Process::spawn(program, command),
             _dir: dir,
         };
         for address in front.addresses.clone() {

@@ -8,6 +8,7 @@ mod acme;
 mod authentication;
 mod broken_disk;
 mod browser;
+mod caches;
 mod clocks;
 mod commands;
 mod conventions;

@@ -47,6 +47,8 @@ const NEEDED: &[(Probe, &str)] = &[
         Probe::File("/usr/lib/nginx/modules/ngx_stream_module.so"),
         "libnginx-mod-stream",
     ),
+    // A cache in front.
+    (Probe::Program("varnishd"), "varnish"),
     // An authority that speaks ACME, for tests.
     (Probe::Program("pebble"), "pebble"),
     (Probe::Program("jq"), "jq"),
