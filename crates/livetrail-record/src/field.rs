@@ -355,7 +355,7 @@ mod tests {
             fields.map(|field| field.name()).collect::<Vec<_>>()
         };
         let (first, second) = (of(1), of(2));
-        assert_eq!((first.len(), second.len()), (35, 35 - 3 + 51));
+        assert_eq!((first.len(), second.len()), (35, 35 - 3 + 52));
         for gone in ["peer", "principal", "user_agent"] {
             assert!(first.contains(&gone) && !second.contains(&gone), "{gone}");
         }

@@ -44,10 +44,7 @@ use axum::{
 };
 use livetrail_engine::{AppName, Engine, StreamEventKind, StreamKey, ViewerToken};
 use livetrail_hls::token::{Claims, Keys};
-use tokio::{
-    sync::broadcast::error::RecvError,
-    time::{MissedTickBehavior, interval},
-};
+use tokio::{sync::broadcast::error::RecvError, time::sleep};
 
 use self::{counts::Counters, streams::Streams, tokens::Tokens, viewers::Viewers};
 use crate::{
@@ -60,6 +57,9 @@ pub use options::{HlsCdn, HlsOptions, HlsOptionsError, HlsStart};
 
 /// How often sessions that have ended are forgotten.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The same while there is no session: an idle server does next to nothing.
+const SWEEP_INTERVAL_IDLE: Duration = Duration::from_secs(10);
 
 /// HLS of an engine's streams. Cloning gives another handle. The gateways that serve it share it:
 /// [`HttpGateway::hls`](crate::HttpGateway::hls).
@@ -111,13 +111,19 @@ impl Hls {
         let inner = &*self.0;
         let mut shutdown = std::pin::pin!(shutdown);
         let mut events = inner.engine.subscribe_events();
-        let mut sweep = interval(SWEEP_INTERVAL);
-        sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut sweep = Box::pin(sleep(SWEEP_INTERVAL));
         inner.start_published();
         loop {
             tokio::select! {
                 () = shutdown.as_mut() => return,
-                _ = sweep.tick() => inner.viewers.sweep(),
+                () = sweep.as_mut() => {
+                    inner.viewers.sweep();
+                    let pause = match inner.viewers.len() {
+                        0 => SWEEP_INTERVAL_IDLE,
+                        _ => SWEEP_INTERVAL,
+                    };
+                    sweep.set(sleep(pause));
+                }
                 event = events.recv() => match event {
                     Ok(event) if event.kind == StreamEventKind::PublishStarted => {
                         inner.start(event.key());

@@ -9,7 +9,7 @@ use livetrail_engine::Clock;
 use livetrail_gateway::TlsAcceptor;
 use livetrail_http::HttpGateway;
 use livetrail_tls::{CertificateFiles, CertificateStore, ClientAuthorities, Reloaded, ServerTls};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use crate::{
     config::{ClientCertificates, Config},
@@ -19,6 +19,9 @@ use crate::{
 
 /// The files are compared this often.
 const POLL: Duration = Duration::from_secs(1);
+
+/// How often it is asked whether there are certificates, while there is none.
+const POLL_WITHOUT: Duration = Duration::from_secs(10);
 
 /// The certificates, and how they are exchanged. Cloning gives another handle to the same.
 #[derive(Clone)]
@@ -146,6 +149,11 @@ impl Certificates {
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
                 ticks.tick().await;
+                if self.store.states().is_empty() {
+                    // An idle server does next to nothing.
+                    sleep(POLL_WITHOUT).await;
+                    continue;
+                }
                 let (store, now) = (self.store.clone(), now(&*self.clock));
                 // A file on a network's disk may take long.
                 let reloaded = tokio::task::spawn_blocking(move || store.reload(now, false)).await;

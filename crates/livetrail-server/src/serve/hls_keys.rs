@@ -23,8 +23,11 @@ use zeroize::Zeroizing;
 
 use crate::operator::{Deed, keys_changed};
 
-/// The file is read this often.
-const POLL: Duration = Duration::from_secs(1);
+/// How often it is checked whether the file has changed. If so, it is read.
+const POLL: Duration = Duration::from_secs(5);
+
+/// Once in this many checks the file is read in any case, and the ages of its keys are checked.
+const CHECKS_A_READ: u32 = 12;
 
 /// Longer than any file of keys. The bound is for wrong files.
 const MAX_BYTES: u64 = 8_192;
@@ -38,6 +41,15 @@ pub(super) struct KeyFile {
     ages: Ages,
     /// What was wrong with the file last, so that it is reported once.
     trouble: Option<String>,
+}
+
+/// A state of the file: another one has another stamp.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stamp {
+    file: (u64, u64),
+    /// Seconds and nanoseconds.
+    changed: (i64, i64),
+    size: u64,
 }
 
 /// When a key is replaced, and when it is dropped.
@@ -248,16 +260,37 @@ impl KeyWatch {
         }
     }
 
+    /// What changes when the file is written, replaced, or gets another mode. `None` if there is no
+    /// file.
+    fn stamp(&self) -> Option<Stamp> {
+        let file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let metadata = std::fs::metadata(file.path.as_ref()?).ok()?;
+        Some(Stamp {
+            file: (metadata.dev(), metadata.ino()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+            size: metadata.len(),
+        })
+    }
+
     /// Watches the file until `stop` completes.
     pub(super) async fn watch(self, stop: impl Future<Output = ()>) {
         let watch = async {
             let mut ticks = interval(POLL);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            loop {
+            let mut seen = None;
+            for check in 0_u32.. {
                 ticks.tick().await;
                 let watch = self.clone();
+                let is_due = check % CHECKS_A_READ == 0;
                 // A file on a network's disk may take long.
-                let _ = tokio::task::spawn_blocking(move || watch.reload(Deed::Files)).await;
+                let checked = tokio::task::spawn_blocking(move || {
+                    let now = watch.stamp();
+                    if is_due || now.is_none() || now != seen {
+                        watch.reload(Deed::Files);
+                    }
+                    now
+                });
+                seen = checked.await.unwrap_or_default();
             }
         };
         tokio::select! {
