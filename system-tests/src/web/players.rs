@@ -115,6 +115,18 @@ impl Players {
         Self { browser, tabs }
     }
 
+    /// Closes the page of this player.
+    ///
+    /// # Panics
+    /// When the browser does not answer.
+    #[track_caller]
+    pub fn close(&mut self, player: Player) {
+        for (_, tab) in self.tabs.extract_if(.., |(other, _)| *other == player) {
+            let left = self.browser.evaluate(&tab, "location.href = 'about:blank'");
+            left.expect("the page is left");
+        }
+    }
+
     /// Watches all players for this long.
     ///
     /// # Panics
