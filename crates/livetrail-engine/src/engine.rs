@@ -160,7 +160,7 @@ impl Engine {
 
     /// Decides whether a client may watch a stream, without a session: asks the authenticators,
     /// with the budgets and deadlines of [`play`](Self::play), and checks that there is a stream to
-    /// watch or to wait for. If there is none yet, gates [prepare](crate::Gate::prepare) it. Limits
+    /// watch or to wait for. Gates may [prepare](crate::Gate::prepare) one that is missing. Limits
     /// and the rest of the gates come later. For a client whose session starts with a later
     /// request: that is then [`watch`](Self::watch), with an attempt on the terms that this returns
     /// ([`Attempt::admitted`]).

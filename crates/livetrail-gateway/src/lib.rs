@@ -76,4 +76,4 @@ pub use stop::Stop;
 #[cfg(feature = "tls")]
 pub use tls::{TlsAcceptor, connect_tls};
 pub use transport::Transport;
-pub use viewers::{ConnectedViewer, LeftViewer, Pace, ViewerEnd, Viewers};
+pub use viewers::{ConnectedViewer, FrameDelay, LeftViewer, ViewerEnd, Viewers};

@@ -16,8 +16,8 @@ use tokio::time::{Sleep, sleep};
 
 use crate::transport::Transport;
 
-/// The maximum number of viewers that get each frame [at once](Pace::AtOnce). Each costs a write
-/// per frame. Those beyond it are batched as the others are.
+/// The maximum number of viewers that get each frame [at once](FrameDelay::None). Each costs a
+/// write per frame. Those beyond it are batched as the others are.
 const MAX_AT_ONCE: usize = 64;
 
 /// The sender for the viewers of one gateway: threads that start with the first viewer.
@@ -31,15 +31,15 @@ pub struct Viewers<F: Format> {
     io_uring: Arc<OnceLock<IoUringUse>>,
 }
 
-/// How soon a viewer gets a frame.
+/// How long a frame waits before it is sent to a viewer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Pace {
-    /// Together with those after it: [`EgressConfig::send_interval`].
+pub enum FrameDelay {
+    /// For the frames after it: [`EgressConfig::send_interval`].
     #[default]
-    Batched,
-    /// As soon as it comes, for a few viewers that pass it on to others: a wait here would delay
-    /// all of those. At most 64 of a gateway's viewers; further ones are batched.
-    AtOnce,
+    SendInterval,
+    /// Not at all: for a few viewers that pass it on to others, which would all wait with them. At
+    /// most 64 of a gateway's viewers; further ones have the send interval.
+    None,
 }
 
 /// A viewer whose socket the egress writes, as its connection sees it.
@@ -132,10 +132,12 @@ impl<F: Format> Viewers<F> {
         first: Bytes,
         variant: F::Variant,
         write_stall_timeout: Duration,
-        pace: Pace,
+        delay: FrameDelay,
     ) -> Result<ConnectedViewer<F>, Reason> {
         let signal = playback.end_signal();
-        let at_once = (pace == Pace::AtOnce).then(|| self.at_once()).flatten();
+        let at_once = (delay == FrameDelay::None)
+            .then(|| self.at_once())
+            .flatten();
         let Some(egress) = at_once.or_else(|| self.egress()) else {
             playback.end(Reason::InternalError);
             return Err(signal.reason().unwrap_or(Reason::InternalError));
@@ -168,6 +170,8 @@ impl<F: Format> Viewers<F> {
     fn at_once(&self) -> Option<&Egress<F>> {
         let mut config = self.config;
         (config.threads, config.send_interval) = (1, Duration::ZERO);
+        // It pays for many viewers of one stream.
+        config.io_uring = false;
         let start = || started(&format!("{}-now", self.gateway), config);
         let egress = self.at_once.get_or_init(start).as_ref()?;
         (egress.viewers() < MAX_AT_ONCE).then_some(egress)

@@ -287,7 +287,7 @@ actions! {
     AdminDrainCancelled = "admin_drain_cancelled", Apart, Operator, Notice;
     /// SIGHUP: which sections and settings changed, which keys were added, removed or changed, how
     /// many sessions ended by that; `refused` and where, when the file is wrong. Also a change of
-    /// certificates, by SIGHUP or of their files.
+    /// certificates, or of the keys of HLS viewers' tokens, by SIGHUP or of their files.
     AdminConfigChanged = "admin_config_changed", Apart, Operator, Notice;
     /// Keys or tokens were added or removed at a reload, by name: `keys_added`, `keys_removed`,
     /// `token_keys_added`, `token_keys_removed`, `api_tokens_added` and `api_tokens_removed`. A key

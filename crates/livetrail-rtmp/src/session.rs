@@ -18,7 +18,7 @@ use livetrail_engine::{
     SessionId, StreamKey, log,
 };
 use livetrail_gateway::{
-    Closed, ConnectedViewer, Incoming, LeftViewer, Opened, Pace, Slot, Transport, ViewerEnd,
+    Closed, ConnectedViewer, FrameDelay, Incoming, LeftViewer, Opened, Slot, Transport, ViewerEnd,
     Viewers, clock, poll_gone, say_goodbye,
 };
 use tokio::{
@@ -103,7 +103,7 @@ pub(crate) async fn serve(incoming: Incoming, host: Host, seed: u64) -> Closed {
         certificate,
         host,
         stop: Box::pin(stop.wait()),
-        pace: Pace::default(),
+        delay: FrameDelay::default(),
         next: None,
     };
     connection.set_timer(accepted.checked_add(handshake_timeout));
@@ -151,8 +151,8 @@ struct Connection {
     stop: Stop,
     /// Of a player that is another server: the next publication.
     next: Option<Publications>,
-    /// How soon a player gets a frame.
-    pace: Pace,
+    /// How long a frame waits for a player.
+    delay: FrameDelay,
 }
 
 /// Messages of the session that could not be decoded.
@@ -472,11 +472,11 @@ impl Connection {
         let admitted = self.while_connected(engine.play(attempt)).await?;
         let playback = admitted.map_err(|denied| self.refuse(&denied))?;
         self.begin(playback.session(), playback.key().clone());
-        (self.pace, self.next) = match is_node {
+        if is_node {
             // It passes the frames on.
-            true => (Pace::AtOnce, Publications::of(&self.host.engine, &playback)),
-            false => (Pace::Batched, None),
-        };
+            self.delay = FrameDelay::None;
+            self.next = Publications::of(&self.host.engine, &playback);
+        }
         let engine = &self.host.engine;
         match self.next.as_ref().and_then(|next| next.source(engine, 0)) {
             Some(from) => self.protocol.accept_node(from),
@@ -515,8 +515,8 @@ impl Connection {
         let first = std::mem::take(&mut self.outbox).into_bytes();
         let accepts = self.protocol.accepts();
         let (viewers, stream) = (&self.host.viewers, &mut self.stream);
-        let (stall, pace) = (self.host.config.write_stall_timeout, self.pace);
-        let viewer = viewers.connect(playback, stream, first, accepts, stall, pace);
+        let (stall, delay) = (self.host.config.write_stall_timeout, self.delay);
+        let viewer = viewers.connect(playback, stream, first, accepts, stall, delay);
         self.media = Media::Play(Box::new(viewer.await.map_err(End::Server)?));
         Ok(())
     }

@@ -11,7 +11,7 @@
 //! | a request to erase is approved | [`erasure_approved`] | the HTTP API |
 //! | the configuration is read again | [`config_changed`] | a signal |
 //! | certificates are exchanged | [`certificates_changed`] | a change of their files, a signal |
-//! | keys that seal viewers' tokens are exchanged | [`keys_changed`] | a change of their file, their age, a signal |
+//! | keys of viewers' tokens are exchanged | [`keys_changed`] | their file, their age, a signal |
 //! | keys or tokens are added or removed | [`credentials_changed`] | a signal |
 //! | entries are reviewed | [`reviewed`] | the HTTP API, `trail review` |
 //!

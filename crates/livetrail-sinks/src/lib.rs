@@ -43,6 +43,8 @@ mod json_line;
 pub mod kafka;
 #[cfg(feature = "local-cursor")]
 pub mod local_cursor;
+#[cfg(any(feature = "file", feature = "local-cursor"))]
+mod lock;
 #[cfg(feature = "otlp")]
 pub mod otlp;
 #[cfg(any(feature = "otlp", feature = "webhook"))]

@@ -40,16 +40,14 @@ use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::thread;
-use std::time::Duration;
 
 use bytes::Bytes;
 use livetrail_replica::{Gap, ReplicaError, SealedRange, SinkCursor};
 use livetrail_tlog::{Hash, leaf_hash};
 
 use crate::blocking::blocking;
-use crate::clock;
 use crate::hand_overs::KeptHandOvers;
+use crate::lock;
 use crate::sys;
 
 const FIRST_LINE: &[u8] = b"livetrail-sink-cursor 1";
@@ -61,12 +59,6 @@ const MAX_CURSOR_BYTES: u64 = 1 << 20;
 /// The longest origin in a file's name. The hash of a longer origin replaces it, because file
 /// systems accept 255 bytes.
 const MAX_STEM_BYTES: usize = 200;
-
-/// How long a sender waits for a lock that nobody should have.
-const LOCK_PATIENCE: Duration = Duration::from_millis(250);
-
-/// How often it tries meanwhile.
-const LOCK_POLL: Duration = Duration::from_millis(5);
 
 /// Events that a destination did not accept in time. Nobody sends them again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -268,20 +260,6 @@ impl Cursor {
     }
 }
 
-/// Locks a file, and tries for this long.
-///
-/// A program that this process starts has the file open, and so the lock, until its own code runs.
-/// If it was started just before the file was closed, the lock outlives that by moments.
-fn lock_within(file: &File, patience: Duration) -> Result<(), TryLockError> {
-    let until = clock::now() + patience;
-    loop {
-        match file.try_lock() {
-            Err(TryLockError::WouldBlock) if clock::now() < until => thread::sleep(LOCK_POLL),
-            answer => return answer,
-        }
-    }
-}
-
 #[derive(Clone, Debug)]
 struct CursorFile {
     folder: PathBuf,
@@ -318,7 +296,7 @@ impl CursorFile {
         let lock = open_options()
             .open(&self.lock_path)
             .map_err(|source| failed("open", &self.lock_path, source))?;
-        match lock_within(&lock, LOCK_PATIENCE) {
+        match lock::try_lock(&lock) {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 return Err(ReplicaError::Unavailable {

@@ -153,7 +153,7 @@
 //! | codec headers and containers | `media` | `media` |
 //! | parts and segments for HLS | `segment` | `segment` |
 //! | playlists of HLS | `hls` | `hls` |
-//! | sinks in files, databases and services | `sinks` | `sinks`, and one for each kind, such as `sink-webhook` |
+//! | sinks in files, databases and services | `sinks` | `sinks`, and one for each kind: `sink-s3` |
 //! | finding records in a trail | `index` | `index` |
 //! | verifying a trail as an outsider does | `verify` | `verify` |
 //! | each transition as an event of `tracing` | `Telemetry` | `telemetry` |

@@ -65,7 +65,7 @@ fn a_crowd_that_leaves_at_once_ends_when_each_viewer_was_idle_for_long_enough() 
             panic!("when was it seen? {ended:?}");
         };
         let idle_ms = ended.ts_ms as i64 - last_seen_ms;
-        // The two times are cut to milliseconds of different clocks.
+        // A lease counts whole milliseconds, and both times are cut to them.
         let expected = IDLE_MS - 1..=IDLE_MS + LATE_MS;
         assert!(expected.contains(&idle_ms), "{idle_ms} ms: {ended:?}");
     }

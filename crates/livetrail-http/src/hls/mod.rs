@@ -4,7 +4,7 @@
 //!  engine ── Tap ──▶ Feed ── segments, parts ──▶ Live ──▶ held requests, playlists, media
 //!                                                 ▲
 //!  GET /live/cam/index.m3u8?token=…   authorize ──┤ a token of our own, no session yet
-//!  GET /live/cam/s/TOKEN/video.m3u8   Viewers ────┤ the first one opens the session: Engine::watch
+//!  GET /live/cam/s/TOKEN/video.m3u8   Viewers ────┤ the first one opens a session
 //!  GET /live/cam/m/SECRET/v17.m4s     shared ─────┘ for caches, without a session
 //! ```
 //!
@@ -58,7 +58,7 @@ pub use options::{HlsCdn, HlsOptions, HlsOptionsError, HlsStart};
 /// How often sessions that have ended are forgotten.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The same while there is no session: an idle server does next to nothing.
+/// The same while there are no sessions: an idle server does next to nothing.
 const SWEEP_INTERVAL_IDLE: Duration = Duration::from_secs(10);
 
 /// HLS of an engine's streams. Cloning gives another handle. The gateways that serve it share it:

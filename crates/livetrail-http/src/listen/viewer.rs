@@ -10,7 +10,7 @@ use std::{
 use bytes::Bytes;
 use livetrail_engine::{Playback, Reason, log};
 use livetrail_gateway::{
-    Closed, ConnectedViewer, Pace, Transport, ViewerEnd, poll_gone, say_goodbye,
+    Closed, ConnectedViewer, FrameDelay, Transport, ViewerEnd, poll_gone, say_goodbye,
 };
 
 use super::Shared;
@@ -46,7 +46,7 @@ pub(super) async fn serve(shared: &Shared, mut stream: Transport, handover: Hand
         Bytes::new(),
         variant,
         config.write_stall_timeout,
-        Pace::Batched,
+        FrameDelay::SendInterval,
     );
     let Ok(mut viewer) = viewer.await else {
         return Closed::Cut;

@@ -20,7 +20,7 @@ use crate::{
 /// The files are compared this often.
 const POLL: Duration = Duration::from_secs(1);
 
-/// How often it is asked whether there are certificates, while there is none.
+/// The same before there are certificates: an idle server does next to nothing.
 const POLL_WITHOUT: Duration = Duration::from_secs(10);
 
 /// The certificates, and how they are exchanged. Cloning gives another handle to the same.
@@ -150,7 +150,6 @@ impl Certificates {
             loop {
                 ticks.tick().await;
                 if self.store.states().is_empty() {
-                    // An idle server does next to nothing.
                     sleep(POLL_WITHOUT).await;
                     continue;
                 }

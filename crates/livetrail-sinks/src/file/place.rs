@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use livetrail_replica::ReplicaError;
 
 use super::error;
+use crate::lock;
 use crate::sys::{self, inode_of};
 
 /// The number of digits of the first index in a rotated file's name. The largest index fits.
@@ -52,7 +53,7 @@ impl Place {
     pub(super) fn lock(&self) -> Result<File, ReplicaError> {
         let opened = open_options().truncate(false).open(&self.lock);
         let file = opened.map_err(|source| error::of_io("open", &self.lock, source))?;
-        match file.try_lock() {
+        match lock::try_lock(&file) {
             Ok(()) => Ok(file),
             Err(TryLockError::WouldBlock) => Err(error::locked(&self.file)),
             Err(TryLockError::Error(source)) => Err(error::of_io("lock", &self.lock, source)),
